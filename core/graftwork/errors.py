@@ -1,0 +1,93 @@
+"""The errors that Graftwork raises for what a user can mend.
+
+GraftworkError
+├── SettingsError        2  params.yaml, an option, a strategy's stack
+│   └── PluginError      2  a plugin that can't be loaded or used
+├── DataError            3  images, labels, archives
+│   └── WeightsError     3  weight files and what must fit them
+├── StateError           4  the workspace, its lock, its folders
+├── TrainingError        5  what goes wrong while computing
+└── Interrupted        130  the user or the system asked to stop
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GraftworkError(Exception):
+    """Say what was found, where, what was expected, and what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", expected: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what, self.where, self.expected, self.fix = what, where, expected, fix
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        for label in ("where", "expected", "fix"):
+            text = getattr(self, label)
+            if text:
+                lines.append(f"  {label}: {text}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive pickling, which keyword-only arguments otherwise break."""
+        return _rebuild, (type(self), self.what, self.where, self.expected, self.fix)
+
+
+def _rebuild(kind: type[GraftworkError], what: str, where: str, expected: str, fix: str) -> GraftworkError:
+    return kind(what, where=where, expected=expected, fix=fix)
+
+
+class SettingsError(GraftworkError):
+    """Settings that can't be read or can't work."""
+
+    exit_code = 2
+
+
+class PluginError(SettingsError):
+    """A plugin that is missing, broken or registered twice."""
+
+
+class DataError(GraftworkError):
+    """Images or labels that can't be used."""
+
+    exit_code = 3
+
+
+class WeightsError(DataError):
+    """Weights that are damaged or don't fit the model."""
+
+
+class StateError(GraftworkError):
+    """A workspace that is busy, incomplete or can't be written."""
+
+    exit_code = 4
+
+
+class TrainingError(GraftworkError):
+    """A computation that went wrong."""
+
+    exit_code = 5
+
+
+class Interrupted(GraftworkError):
+    """The run was asked to stop, and did."""
+
+    exit_code = 130
+
+
+def did_you_mean(found: str, choices: Iterable[str]) -> str:
+    """Return `Did you mean x?` for the nearest choice, or an empty string."""
+    near = difflib.get_close_matches(found, list(choices), n=1, cutoff=0.5)
+    return f"Did you mean {near[0]}?" if near else ""
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Return names joined by commas, the tail counted when there are more than `most`."""
+    names = list(names)
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown or "none"

@@ -1,0 +1,115 @@
+"""Labelled images in memory and on disk, and the conversions between sizes and channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from graftwork.errors import DataError, StateError
+from graftwork.settings import ImageFormat
+
+# N images, C channels, H height, W width
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to grey
+
+
+@dataclass(frozen=True)
+class RawImages:
+    """What a dataset plugin returns: images (N, C, H, W), labels (N,) into `classes`.
+
+    `split` is None, or holds for each image "train", "validation" or "test" where the dataset itself says so.
+    `origin` describes where the data is from, as JSON: licence, URL, what was skipped.
+    """
+
+    images: Pixels
+    labels: Labels
+    classes: tuple[str, ...]
+    split: NDArray[np.str_] | None = None
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    def check(self, where: str) -> None:
+        """Raise DataError unless labels are in range, and there are two classes, each with an image."""
+        if len(self.images) != len(self.labels):
+            raise DataError(f"There are {len(self.images)} images but {len(self.labels)} labels", where=where)
+        wrong = (self.labels < 0) | (self.labels >= len(self.classes))
+        if wrong.any():
+            raise DataError(
+                f"The label {self.labels[wrong][0]} of image {int(np.flatnonzero(wrong)[0])} is out of range",
+                where=where, expected=f"0 to {len(self.classes) - 1}, as there are {len(self.classes)} classes",
+                fix="correct the labels, or name every class",
+            )  # fmt: skip
+        counts = np.bincount(self.labels, minlength=len(self.classes))
+        if len(self.classes) < 2:
+            raise DataError(
+                f"There is one class only: {self.classes[0]!r}" if self.classes else "There are no classes",
+                where=where, expected="at least two classes", fix="add images of another class",
+            )  # fmt: skip
+        if (counts == 0).any():
+            empty = self.classes[int(np.flatnonzero(counts == 0)[0])]
+            raise DataError(
+                f"The class {empty!r} has no images", where=where, fix="add images, or remove the class"
+            )
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """One split: images (N, C, H, W) uint8 and labels (N,) int64, as tensors."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> LabelledImages:
+        """Return it on another device."""
+        return LabelledImages(self.images.to(device), self.labels.to(device))
+
+
+def save_split(folder: Path, images: Pixels, labels: Labels) -> None:
+    """Write one split as two .npy files into an existing folder."""
+    np.save(folder / "images.npy", images, allow_pickle=False)
+    np.save(folder / "labels.npy", labels, allow_pickle=False)
+
+
+def load_split(folder: Path) -> LabelledImages:
+    """Read one split; raises StateError where its files are missing or damaged."""
+    try:
+        images = np.load(folder / "images.npy", allow_pickle=False)
+        labels = np.load(folder / "labels.npy", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise StateError(
+            f"The prepared images can't be read: {error}", where=str(folder), fix="graftwork run"
+        ) from None
+    return LabelledImages(torch.from_numpy(images), torch.from_numpy(labels))
+
+
+def conform(images: Pixels, image: ImageFormat) -> Pixels:
+    """Bring images (N, C, H, W) to the format: grey ↔ colour, then an antialiased resize to a square."""
+    channels = images.shape[1]
+    if channels == 3 and image.channels == 1:
+        weights = np.array(LUMA, dtype=np.float32)[None, :, None, None]
+        images = np.round((images * weights).sum(axis=1, keepdims=True)).astype(np.uint8)
+    elif channels == 1 and image.channels == 3:
+        images = np.repeat(images, 3, axis=1)
+    if images.shape[2:] != (image.size, image.size):
+        images = np.concatenate([_resized(part, image.size) for part in np.array_split(images, 1 + len(images) // 1024)])
+    return np.ascontiguousarray(images)
+
+
+def _resized(images: Pixels, size: int) -> Pixels:
+    """Crop (N, C, H, W) to the centred square, then resize."""
+    side = min(images.shape[2:])
+    top, left = (images.shape[2] - side) // 2, (images.shape[3] - side) // 2
+    square = torch.from_numpy(images[:, :, top : top + side, left : left + side].copy()).float()
+    resized = F.interpolate(square, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
+    result: Pixels = resized.round_().clamp_(0, 255).to(torch.uint8).numpy()
+    return result

@@ -1,0 +1,66 @@
+"""Where every stage's files are, relative to the workspace; dvc.yaml names the same paths, and a test compares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of one workspace."""
+
+    root: Path
+
+    def raw(self, data: str) -> Path:
+        """Images as read, with their card. `data` is `source` or `target`."""
+        return self.root / "data" / "raw" / data
+
+    def prepared(self, data: str) -> Path:
+        """Splits, statistics and sample views."""
+        return self.root / "data" / "prepared" / data
+
+    def split(self, data: str, name: str) -> Path:
+        """Images and labels of one split."""
+        return self.prepared(data) / name
+
+    def card(self, data: str) -> Path:
+        """What the prepared data is, as JSON."""
+        return self.prepared(data) / "card.json"
+
+    def samples(self, data: str) -> Path:
+        """A picture of training images before and after augmentation."""
+        return self.prepared(data) / "samples.png"
+
+    @property
+    def source_weights(self) -> Path:
+        """The pretrained model, with its history and metrics."""
+        return self.root / "weights" / "source"
+
+    def start(self, strategy: str) -> Path:
+        """What a strategy starts from, with the manifest."""
+        return self.root / "weights" / "start" / strategy
+
+    def tuned(self, strategy: str) -> Path:
+        """A strategy's fine-tuned weights, one file a seed, with their history."""
+        return self.root / "weights" / "target" / strategy
+
+    @property
+    def report(self) -> Path:
+        """The report, its figures and plots."""
+        return self.root / "report"
+
+    @property
+    def private(self) -> Path:
+        """What is this machine's alone: checkpoints, timings, locks. Not in git, not in DVC."""
+        return self.root / ".graftwork"
+
+    def checkpoints(self, *parts: str) -> Path:
+        """Checkpoints of one training."""
+        return self.private.joinpath("checkpoints", *parts)
+
+    def timings(self, name: str) -> Path:
+        """How long a strategy took here, in seconds."""
+        return self.private / "timings" / f"{name}.json"

@@ -1,0 +1,133 @@
+"""Match source tensors to a target model, and record what became of every one of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from graftwork.errors import WeightsError, listed
+from graftwork.weights import tensor_bytes
+
+Kind = Literal["copied", "adapted", "dropped", "new"]
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of one tensor, of the target or, when dropped, of the source."""
+
+    name: str
+    kind: Kind
+    shape: tuple[int, ...]
+    source_shape: tuple[int, ...] | None = None
+    trainable: bool | None = None  # None for buffers and dropped tensors
+    why: str = ""
+    sha256: str = ""  # of the starting values; a new tensor's depend on the seed
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The fates of all tensors of a transfer, and how much of the trunk came from the source."""
+
+    strategy: str
+    tensors: tuple[Fate, ...]
+    coverage: float  # share of the values outside the head, buffers included, that were copied or adapted
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of tensors of each kind."""
+        kinds = [fate.kind for fate in self.tensors]
+        return {kind: kinds.count(kind) for kind in ("copied", "adapted", "dropped", "new")}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {**asdict(self), "counts": self.counts()}
+
+
+def match(
+    chosen: Mapping[str, Tensor], target: Mapping[str, Tensor], offered: Mapping[str, Tensor], stem: str | None
+) -> tuple[dict[str, Tensor], list[Fate]]:
+    """Return the tensors to start from, and the fate of every tensor of target and source.
+
+    `chosen` is what the strategy wants of the source's tensors `offered`; `stem` names the kernel that reads the
+    image's channels, the one tensor that is adapted rather than dropped when its channels differ.
+    """
+    start: dict[str, Tensor] = {}
+    fates: list[Fate] = []
+    for name, tensor in target.items():
+        shape = tuple(tensor.shape)
+        if name not in chosen:
+            fates.append(Fate(name, "new", shape, why="" if name in offered else "the source has none of this name"))
+            continue
+        found = chosen[name]
+        fitted, how = _fit(found, tensor, is_stem=name == stem)
+        if fitted is None:
+            fates.append(Fate(name, "new", shape, tuple(found.shape), why=how))
+        else:
+            start[name] = fitted
+            kind: Kind = "adapted" if how else "copied"
+            fates.append(Fate(name, kind, shape, tuple(found.shape), why=how, sha256=_sha256(fitted)))
+    for name, tensor in offered.items():
+        if name not in start:
+            fates.append(Fate(name, "dropped", tuple(tensor.shape), why=_why_dropped(name, chosen, target)))
+    return start, fates
+
+
+def coverage(fates: list[Fate], head: frozenset[str]) -> float:
+    """Return the share of the target's values outside the head that came from the source."""
+    trunk = [fate for fate in fates if fate.kind != "dropped" and fate.name not in head]
+    total = sum(_count(fate.shape) for fate in trunk)
+    return sum(_count(f.shape) for f in trunk if f.kind in ("copied", "adapted")) / total if total else 0.0
+
+
+def require_coverage(manifest: Manifest, minimum: float, where: str) -> None:
+    """Raise WeightsError, with both lists, when less than `minimum` of the trunk came from the source."""
+    if manifest.coverage >= minimum:
+        return
+    mine = [fate for fate in manifest.tensors if fate.kind != "dropped"]
+    loaded = sum(fate.kind in ("copied", "adapted") for fate in mine)
+    missing = [f"{f.name} {_size(f.shape)}" for f in mine if f.kind == "new"]
+    unused = [f"{f.name} {_size(f.shape)}" for f in manifest.tensors if f.kind == "dropped"]
+    raise WeightsError(
+        f"The weights don't fit: loaded {loaded} of {len(mine)} tensors, {manifest.coverage:.1%} of the trunk. "
+        f"Missing in the source: {listed(missing, 6)}. Unused of the source: {listed(unused, 6)}",
+        where=where, expected=f"at least {minimum:.0%} (transfer.minimum_coverage)",
+        fix="use weights of the same architecture, or lower transfer.minimum_coverage",
+    )  # fmt: skip
+
+
+def _fit(found: Tensor, wanted: Tensor, *, is_stem: bool) -> tuple[Tensor | None, str]:
+    """Return the source's tensor in the target's shape and how it was changed, or None and why it can't be."""
+    if found.shape == wanted.shape:
+        return found.to(wanted.dtype), ""
+    sizes = f"{_size(found.shape)} in the source, {_size(wanted.shape)} here"
+    if is_stem and found.ndim == 4 and found.shape[0] == wanted.shape[0] and found.shape[2:] == wanted.shape[2:]:
+        if wanted.shape[1] == 1:  # a grey image has three equal channels: their kernels add up
+            return found.sum(dim=1, keepdim=True).to(wanted.dtype), "input channels summed"
+        if found.shape[1] == 1:
+            repeated = found.expand(-1, wanted.shape[1], -1, -1) / wanted.shape[1]
+            return repeated.to(wanted.dtype).contiguous(), "input channel repeated and scaled"
+    return None, f"shape {sizes}"
+
+
+def _why_dropped(name: str, chosen: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> str:
+    if name not in chosen:
+        return "not chosen by the strategy"
+    return "another shape in the target" if name in target else "the target has none of this name"
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    result = 1
+    for side in shape:
+        result *= side
+    return result
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "scalar"
+
+
+def _sha256(tensor: Tensor) -> str:
+    return hashlib.sha256(tensor_bytes(tensor)).hexdigest()

@@ -1,0 +1,139 @@
+"""Read params.yaml once, at the edge, into Settings; every mistake becomes one clear message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+import graftwork
+from graftwork.errors import SettingsError, did_you_mean, listed
+from graftwork.settings import Settings
+from graftwork.yaml_source import YamlSource, parse_value, read_yaml
+
+if TYPE_CHECKING:
+    from graftwork.registry import Registry
+
+Location = tuple[str | int, ...]
+
+
+def load_settings(path: Path, registry: Registry | None = None, overrides: Sequence[str] = ()) -> Settings:
+    """Read and check params.yaml, with `key=value` overrides on top.
+
+    With a registry, every plugin's own settings are checked too. Raises SettingsError.
+    """
+    source = read_yaml(path)
+    values = apply_overrides(source.values, overrides)
+    settings = _validated(values, source)
+    _check_versions(settings, source)
+    if registry is not None:
+        _check_uses(settings, registry, source)
+    return settings
+
+
+def local_plugins_of(path: Path) -> str:
+    """Return the `local_plugins` entry alone: it is needed before the rest can be checked."""
+    values = read_yaml(path).values
+    found = values.get("local_plugins")
+    return found if isinstance(found, str) else ""
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Return a copy of nested `values` with each `a.b=c` set; raise SettingsError for malformed ones."""
+    result: dict[str, Any] = json.loads(json.dumps(values, default=str))
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise SettingsError(
+                f"The override {override!r} can't be read", expected="KEY=VALUE", fix="--set finetune.lr=0.01"
+            )
+        *parents, last = key.strip().split(".")
+        node = result
+        for parent in parents:
+            child = node.setdefault(parent, {})
+            if not isinstance(child, dict):
+                raise SettingsError(f"The override {override!r} goes below {parent!r}, which has no keys")
+            node = child
+        node[last] = parse_value(text)
+    return result
+
+
+def _validated(values: dict[str, Any], source: YamlSource) -> Settings:
+    try:
+        return Settings.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        raise settings_error(error, Settings, source) from None
+
+
+def settings_error(
+    error: ValidationError, model: type, source: YamlSource, prefix: Location = ()
+) -> SettingsError:
+    """Turn pydantic's first complaint into a message with file, line, key, found and expected."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    location = prefix + tuple(part for part in first["loc"] if _is_key(part))
+    where = f"{source.place(location)}, key {'.'.join(map(str, location)) or '(top level)'}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = keys_at(model, location[len(prefix) : -1])
+        suggestion = did_you_mean(str(location[-1]), known)
+        return SettingsError(
+            f"Unknown key {str(location[-1])!r}{more}", where=where, expected=listed(known, 20),
+            fix=suggestion or "remove the key",
+        )  # fmt: skip
+    if first["type"] == "missing":
+        return SettingsError(f"The key {str(location[-1])!r} is missing{more}", where=where, fix="add it")
+    message = first["msg"].removeprefix("Value error, ")
+    found = json.dumps(first["input"], default=str, ensure_ascii=False)
+    found = found if len(found) < 80 else found[:77] + "..."
+    return SettingsError(
+        f"The value {found} can't be used{more}", where=where, expected=message, fix=f"edit {source.path.name}"
+    )
+
+
+def keys_at(model: type, location: Location) -> list[str]:
+    """Return the keys that a model (or dataclass) knows at a location inside it."""
+    current: Any = model
+    for part in location:
+        fields = getattr(current, "model_fields", {})
+        if part not in fields:
+            return []
+        annotation = fields[part].annotation
+        nested = [a for a in (annotation, *get_args(annotation)) if _is_model(a)]
+        current = nested[0] if nested else None
+    names = getattr(current, "model_fields", None) or getattr(current, "__dataclass_fields__", {})
+    return sorted(names)
+
+
+def _is_model(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _is_key(part: str | int) -> bool:
+    """Tell a key of the file from pydantic's own marks, such as `constrained-int` in a union."""
+    return isinstance(part, int) or (part.isidentifier() and part not in ("int", "float"))
+
+
+def _check_versions(settings: Settings, source: YamlSource) -> None:
+    named = settings.versions.get("graftwork")
+    if named != graftwork.__version__:
+        raise SettingsError(
+            f"These settings are for graftwork {named}, but {graftwork.__version__} is installed",
+            where=f"{source.place(('versions', 'graftwork'))}, key versions.graftwork",
+            fix=f"set it to {graftwork.__version__} (every stage runs again), or pip install graftwork=={named}",
+        )
+
+
+def _check_uses(settings: Settings, registry: Registry, source: YamlSource) -> None:
+    registry.check("model", settings.model, source, ("model",))
+    for name in ("source", "target"):
+        data = getattr(settings.data, name)
+        registry.check("dataset", data.dataset, source, ("data", name, "dataset"))
+        for index, use in enumerate(data.augmentation):
+            registry.check("augmentation", use, source, ("data", name, "augmentation", index))
+    for strategy, stack in settings.strategies.items():
+        for index, use in enumerate(stack):
+            registry.check("strategy", use, source, ("strategies", strategy, index))

@@ -1,0 +1,31 @@
+"""How a stage tells what it is doing, and learns that it shall stop."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """What a stage calls while it works; a caller decides what becomes of it."""
+
+    def log(self, message: str) -> None:
+        """Tell something worth a line."""
+
+    def advance(self, fraction: float, message: str) -> None:
+        """Tell how much of the stage is done, from 0 to 1."""
+
+    def check(self) -> None:
+        """Raise Interrupted when the stage shall stop. Called every training step: it must be cheap."""
+
+
+class Quiet:
+    """Say nothing, never stop."""
+
+    def log(self, message: str) -> None:
+        """Drop the message."""
+
+    def advance(self, fraction: float, message: str) -> None:
+        """Drop the message."""
+
+    def check(self) -> None:
+        """Go on."""

@@ -1,0 +1,77 @@
+"""Where a run's results come from: code, versions, machine, and the hashes of what it was made of."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+PACKAGES = ("graftwork", "torch", "timm", "numpy", "prefect", "dvc", "pluggy")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a stranger needs to repeat the run."""
+
+    commit: str  # of git, with "+ changes" where the tree wasn't clean; or why there is none
+    machine: str
+    versions: dict[str, str]
+    hashes: dict[str, str]  # of the outputs that dvc.lock holds, by path
+
+
+def provenance(root: Path) -> Provenance:
+    """Collect it; nothing here fails, what can't be told is said to be unknown."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return Provenance(_commit(root), _machine(), versions, _locked_hashes(root / "dvc.lock"))
+
+
+def _commit(root: Path) -> str:
+    try:
+        head = _git(root, "rev-parse", "--short=12", "HEAD")
+        return f"{head} + changes" if _git(root, "status", "--porcelain", "-uno", "--", ":!dvc.lock") else head
+    except (OSError, subprocess.SubprocessError):
+        return "none: not a git repository, or nothing committed"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    result = subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=30
+    )
+    return result.stdout.strip()
+
+
+def _machine() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{platform.system()} {platform.machine()}, {cores} cores, {_processor()}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown processor"
+
+
+def _locked_hashes(lock: Path) -> dict[str, str]:
+    try:
+        stages = YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))["stages"]
+        return {
+            out["path"]: out["md5"]
+            for name, stage in sorted(stages.items())
+            if not name.startswith("report")
+            for out in stage.get("outs", [])
+        }
+    except (OSError, YAMLError, KeyError, TypeError):
+        return {}

@@ -1,0 +1,122 @@
+"""What params.yaml may say, as frozen typed models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+SplitSize = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)]
+
+
+class Frozen(BaseModel):
+    """A model that refuses unknown keys, other types, NaN, and later changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
+class Use(Frozen):
+    """A plugin by name, with its settings: `flip`, or `{shift: {pixels: 2}}`."""
+
+    name: str
+    settings: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and len(value) == 1:
+            ((name, settings),) = value.items()
+            if settings is None or isinstance(settings, dict):
+                return {"name": name, "settings": settings or {}}
+        raise ValueError("a plugin's name, or one name with its settings: {name: {key: value}}")
+
+
+class DataSettings(Frozen):
+    """One dataset, how it is split, and how its training images are augmented."""
+
+    dataset: Use
+    path: str = Field(min_length=1)
+    validation: SplitSize
+    test: SplitSize
+    labels: int | None = Field(default=None, ge=1)
+    duplicates: Literal["refuse", "drop"] = "refuse"
+    augmentation: tuple[Use, ...] = ()
+
+
+class Data(Frozen):
+    """Where the knowledge comes from, and where it goes."""
+
+    source: DataSettings
+    target: DataSettings
+
+
+class ImageFormat(Frozen):
+    """Every image is brought to this size (a square, pixels) and this number of channels."""
+
+    size: int = Field(ge=8, le=1024)
+    channels: Literal[1, 3]
+
+
+class Training(Frozen):
+    """How one model is trained."""
+
+    epochs: int = Field(ge=1, le=100_000)
+    batch_size: int = Field(ge=2, le=65_536)
+    optimizer: str
+    lr: float = Field(gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    warmup_fraction: float = Field(default=0.0, ge=0, le=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    validate_every_epochs: int = Field(default=1, ge=1)
+
+
+class Transfer(Frozen):
+    """What a transfer must reach."""
+
+    minimum_coverage: float = Field(ge=0, le=1)
+
+
+class Engine(Frozen):
+    """On what, and in which arithmetic, models are trained."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    threads: int = Field(ge=1, le=512)
+    precision: Literal["float32", "bfloat16"]
+    memory_format: Literal["contiguous", "channels_last"]
+
+
+class Evidence(Frozen):
+    """When a difference counts."""
+
+    confidence: float = Field(gt=0.5, lt=1)
+    margin: float = Field(ge=0, lt=1)
+
+
+class Settings(Frozen):
+    """All of params.yaml."""
+
+    versions: dict[str, str]
+    local_plugins: str = Field(min_length=1)
+    seed: int = Field(ge=0, lt=2**31)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=2)]
+    data: Data
+    image: ImageFormat
+    model: Use
+    pretrain: Training
+    transfer: Transfer
+    finetune: Training
+    strategies: Annotated[dict[Name, tuple[Use, ...]], Field(min_length=1)]
+    engine: Engine
+    evidence: Evidence
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Settings:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds: each seed may stand there once")
+        if self.strategies.get("scratch", None) != ():
+            raise ValueError("strategies: 'scratch: []' is the control of every comparison; it must be there")
+        return self

@@ -1,0 +1,139 @@
+"""Split data into training, validation and test images that share nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graftwork.errors import DataError, listed
+from graftwork.images import Labels, Pixels, RawImages
+from graftwork.settings import DataSettings
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Indices of the images of each split, sorted; `dropped` were left out as duplicates."""
+
+    train: Indices
+    validation: Indices
+    test: Indices
+    dropped: Indices
+
+    def by_name(self) -> dict[str, Indices]:
+        """Return the three splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def split_images(raw: RawImages, settings: DataSettings, seed: int, where: str) -> Splits:
+    """Return the dataset's own splits, or stratified ones; then cut the training set to `settings.labels`.
+
+    Raises DataError where a class would be missing from a split, or one image stands in two of them.
+    """
+    rng = np.random.default_rng([seed, 0x5B117])
+    given = _given(raw)
+    test = given.get("test")
+    rest = np.concatenate([given[name] for name in ("train", "validation") if name in given])
+    if test is None:
+        test, rest = _cut(raw, rest, settings.test, "test", rng, where)
+    validation = given.get("validation")
+    train = np.setdiff1d(rest, validation if validation is not None else np.array([], dtype=np.int64))
+    if validation is None:
+        validation, train = _cut(raw, train, settings.validation, "validation", rng, where)
+    train, validation, dropped = _without_duplicates(raw, settings, train, validation, test, where)
+    if settings.labels is not None:
+        train = train[_labelled(raw.labels[train], settings.labels, len(raw.classes), rng, where)]
+    splits = Splits(np.sort(train), np.sort(validation), np.sort(test), dropped)
+    for name, indices in splits.by_name().items():
+        _check_classes(raw, indices, name, where)
+    return splits
+
+
+def stratified_order(labels: Labels, rng: np.random.Generator) -> Indices:
+    """Return a random order of which *every* prefix is stratified.
+
+    The first prefix holds one image of each class; after that, classes keep their proportions. So label budgets
+    taken as prefixes are nested in each other.
+    """
+    place = np.empty(len(labels), dtype=np.float64)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+        place[members[0]] = -1.0
+    return np.lexsort((rng.random(len(labels)), place))
+
+
+def _given(raw: RawImages) -> dict[str, Indices]:
+    if raw.split is None:
+        return {"train": np.arange(len(raw.labels))}
+    names = [str(name) for name in np.unique(raw.split)]
+    return {name: np.flatnonzero(raw.split == name) for name in names}
+
+
+def _cut(
+    raw: RawImages, pool: Indices, size: int | float, name: str, rng: np.random.Generator, where: str
+) -> tuple[Indices, Indices]:
+    """Take a stratified part of `size` (a count, or a fraction) out of `pool`; return it and the rest."""
+    count = round(size * len(pool)) if isinstance(size, float) else size
+    classes = len(raw.classes)
+    if not classes <= count <= len(pool) - classes:
+        raise DataError(
+            f"A {name} set of {count} images can't be taken from {len(pool)} images of {classes} classes",
+            where=where, expected=f"{classes} to {max(classes, len(pool) - classes)} images: one of each class on "
+            "either side", fix=f"change {name} in params.yaml, or add images",
+        )  # fmt: skip
+    order = stratified_order(raw.labels[pool], rng)
+    return pool[order[:count]], pool[order[count:]]
+
+
+def _labelled(labels: Labels, budget: int, classes: int, rng: np.random.Generator, where: str) -> Indices:
+    if budget > len(labels):
+        raise DataError(
+            f"There are {len(labels)} training images, fewer than labels: {budget}", where=where,
+            fix="lower labels in params.yaml, or set it to null to take all",
+        )  # fmt: skip
+    if budget < classes:
+        raise DataError(
+            f"labels: {budget} is less than one for each of the {classes} classes", where=where,
+            fix=f"set labels to {classes} or more",
+        )  # fmt: skip
+    return stratified_order(labels, rng)[:budget]
+
+
+def _check_classes(raw: RawImages, indices: Indices, name: str, where: str) -> None:
+    counts = np.bincount(raw.labels[indices], minlength=len(raw.classes))
+    if (counts > 0).all():
+        return
+    missing = int(np.flatnonzero(counts == 0)[0])
+    total = int((raw.labels == missing).sum())
+    raise DataError(
+        f"The class {raw.classes[missing]!r} has {total} image{'s' * (total != 1)} in all and none in the "
+        f"{name} set", where=where, expected="at least 3 images a class, one for each split",
+        fix=f"add images to it, remove the class, or enlarge {name} in params.yaml",
+    )  # fmt: skip
+
+
+def _without_duplicates(
+    raw: RawImages, settings: DataSettings, train: Indices, validation: Indices, test: Indices, where: str
+) -> tuple[Indices, Indices, Indices]:
+    """Refuse, or take out of the training side, images that stand in two splits to the last pixel."""
+    seen = set(_digests(raw.images[test]))
+    keep_validation = np.array([d not in seen for d in _digests(raw.images[validation])], dtype=bool)
+    seen.update(_digests(raw.images[validation]))
+    keep_train = np.array([d not in seen for d in _digests(raw.images[train])], dtype=bool)
+    dropped = np.sort(np.concatenate([train[~keep_train], validation[~keep_validation]]))
+    if len(dropped) and settings.duplicates == "refuse":
+        raise DataError(
+            f"{len(dropped)} images stand in two splits, so the test would see what was trained on: "
+            f"numbers {listed(map(str, dropped), 5)}",
+            where=where, fix="remove them, or set duplicates: drop to leave them out of training",
+        )  # fmt: skip
+    return train[keep_train], validation[keep_validation], dropped
+
+
+def _digests(images: Pixels) -> list[bytes]:
+    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]

@@ -1,0 +1,82 @@
+"""Augment: split the images without leaks, measure their statistics, and show what augmentation does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from graftwork.errors import DataError
+from graftwork.files import atomic_file, atomic_folder, read_json, write_json
+from graftwork.images import Pixels, RawImages, save_split
+from graftwork.seeds import generator
+from graftwork.settings import DataSettings
+from graftwork.splits import split_images
+from graftwork.stages import Context
+
+SAMPLES = 10
+
+
+def augment(context: Context, data: str) -> None:
+    """Write each split, card.json with statistics of the training images, and samples.png."""
+    settings: DataSettings = getattr(context.settings.data, data)
+    layout = context.layout
+    raw, card = _load_raw(layout.raw(data))
+    splits = split_images(raw, settings, context.settings.seed, where=f"data.{data} ({settings.path})")
+    for name, indices in splits.by_name().items():
+        with atomic_folder(layout.split(data, name)) as folder:
+            save_split(folder, raw.images[indices], raw.labels[indices])
+    counts = {
+        name: np.bincount(raw.labels[indices], minlength=len(raw.classes)).tolist()
+        for name, indices in splits.by_name().items()
+    }
+    mean, std = statistics(raw.images[splits.train])
+    _draw_samples(context, settings, raw.images[splits.train], layout.samples(data))
+    write_json(
+        layout.card(data),
+        {**card, "splits": counts, "duplicates_dropped": len(splits.dropped), "mean": mean, "std": std},
+    )
+    sizes = ", ".join(f"{len(indices):,} {name}" for name, indices in splits.by_name().items())
+    context.progress.log(f"{data}: {sizes}")
+
+
+def statistics(images: Pixels) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation per channel of images (N, C, H, W), scaled to 0…1."""
+    mean = images.mean(axis=(0, 2, 3), dtype=np.float64) / 255
+    std = images.std(axis=(0, 2, 3), dtype=np.float64) / 255
+    if (std == 0).any():
+        raise DataError(
+            "All training images are of one flat colour", expected="images that differ",
+            fix="look at the files: are they what they should be?",
+        )  # fmt: skip
+    return mean.round(6).tolist(), std.round(6).tolist()
+
+
+def _load_raw(folder: Path) -> tuple[RawImages, dict[str, object]]:
+    card = read_json(folder / "card.json")
+    split = folder / "split.npy"
+    raw = RawImages(
+        images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
+        labels=np.load(folder / "labels.npy", allow_pickle=False),
+        classes=tuple(card["classes"]),
+        split=np.load(split, allow_pickle=False) if split.exists() else None,
+    )
+    return raw, card
+
+
+def _draw_samples(context: Context, settings: DataSettings, images: Pixels, path: Path) -> None:
+    """Draw some images in the top row and three augmented views of each below."""
+    chosen = torch.from_numpy(images[:: max(1, len(images) // SAMPLES)][:SAMPLES].copy())
+    draws = generator(torch.device("cpu"), context.settings.seed, "samples")
+    rows = [chosen]
+    for _ in range(3 if settings.augmentation else 0):
+        view = chosen
+        for use in settings.augmentation:
+            view = context.registry.create("augmentation", use)(view, draws)
+        rows.append(view)
+    sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)  # (C, rows·H, columns·W)
+    pixels = sheet.permute(1, 2, 0).numpy()
+    with atomic_file(path) as temporary:
+        Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(temporary, format="png")

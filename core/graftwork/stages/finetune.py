@@ -1,0 +1,124 @@
+"""Finetune: train every seed of one strategy on the target's labels, choosing on validation alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from graftwork.checkpoints import Checkpoints, fingerprint
+from graftwork.engine import Machine, Normalise, prepare
+from graftwork.files import atomic_folder, write_text
+from graftwork.histories import history_csv
+from graftwork.images import LabelledImages, load_split
+from graftwork.models import build_model, head_tensors
+from graftwork.progress import Progress
+from graftwork.stages import Context
+from graftwork.strategy import TargetModel, build_strategy
+from graftwork.timings import write_timing
+from graftwork.training import Job, Trained, train
+from graftwork.weights import InputContract, digest, load_weights, save_weights
+
+
+def finetune(context: Context, name: str) -> None:
+    """Write weights/target/<strategy>: seed-<n>.safetensors and history.csv. The test images are not read."""
+    work = _Work.begin(context, name)
+    trained: dict[int, Trained] = {}
+    used: list[Checkpoints] = []
+    for index, seed in enumerate(context.settings.seeds):
+        job = work.job(seed, _Part(context.progress, index, len(context.settings.seeds), f"{name}, seed {seed}: "))
+        used.append(job.checkpoints)
+        trained[seed] = train(job)
+        best = max(row["validation_accuracy"] for row in trained[seed].history)
+        context.progress.log(f"{name}, seed {seed}: {best:.1%} on validation in {trained[seed].seconds:.1f} s")
+    history = history_csv({seed: result.history for seed, result in trained.items()})
+    with atomic_folder(context.layout.tuned(name)) as folder:
+        for seed, result in trained.items():
+            provenance = {**work.contract.provenance, "seed": seed, "best_epoch": result.best_epoch}
+            contract = work.contract.model_copy(update={"provenance": provenance})
+            save_weights(folder / f"seed-{seed}.safetensors", result.tensors, contract)
+        write_text(folder / "history.csv", history)
+    write_timing(context.layout.timings(name), [result.seconds for result in trained.values()], history)
+    for checkpoints in used:
+        checkpoints.remove()
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the seeds of one strategy share."""
+
+    context: Context
+    name: str
+    start: dict[str, Tensor]
+    contract: InputContract
+    machine: Machine
+    train: LabelledImages
+    validation: LabelledImages
+
+    @classmethod
+    def begin(cls, context: Context, name: str) -> _Work:
+        start, contract = load_weights(context.layout.start(name) / "start.safetensors")
+        return cls(
+            context,
+            name,
+            start,
+            contract,
+            prepare(context.settings.engine),
+            load_split(context.layout.split("target", "train")),
+            load_split(context.layout.split("target", "validation")),
+        )
+
+    def job(self, seed: int, progress: Progress) -> Job:
+        """Return the training of one seed: fresh weights from the seed, the transferred ones on top."""
+        settings = self.context.settings
+        model = build_model(settings, self.context.registry, len(self.contract.classes), seed)
+        fresh = model.state_dict()
+        assert self.start.keys() <= fresh.keys(), "transfer matched the tensors to this very architecture"
+        model.load_state_dict({**fresh, **self.start})
+        target = TargetModel(self.machine.place(model), head_tensors(model), frozenset(self.start))
+        strategy = build_strategy(self.name, settings.strategies[self.name], self.context.registry)
+        strategy.prepare_model(target)
+        return Job(
+            target=target,
+            strategy=strategy,
+            train=self.train,
+            validation=self.validation,
+            augmentation=self.context.registry.augmentations(settings.data.target),
+            normalise=Normalise(self.contract, self.machine),
+            training=settings.finetune,
+            machine=self.machine,
+            seed=seed,
+            progress=progress,
+            checkpoints=Checkpoints(self.context.layout.checkpoints(self.name, f"seed-{seed}"), self._key()),
+        )
+
+    def _key(self) -> str:
+        settings = self.context.settings
+        return fingerprint(
+            settings.finetune.model_dump(),
+            settings.engine.model_dump(),
+            [use.model_dump() for use in settings.strategies[self.name]],
+            [use.model_dump() for use in settings.data.target.augmentation],
+            self.contract.model_dump(),
+            digest(self.start),
+            digest({"images": self.train.images, "labels": self.train.labels, "validation": self.validation.images}),
+        )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One seed's share of the stage's progress."""
+
+    whole: Progress
+    index: int
+    count: int
+    prefix: str
+
+    def log(self, message: str) -> None:
+        self.whole.log(self.prefix + message)
+
+    def advance(self, fraction: float, message: str) -> None:
+        self.whole.advance((self.index + fraction) / self.count, self.prefix + message)
+
+    def check(self) -> None:
+        self.whole.check()

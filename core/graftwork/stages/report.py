@@ -1,0 +1,56 @@
+"""Report: evaluate every strategy on the test images, judge, and write it up."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from graftwork.files import write_json, write_text
+from graftwork.findings import Findings, find
+from graftwork.page import render
+from graftwork.provenance import provenance
+from graftwork.stages import Context
+from graftwork.verdicts import headline
+
+
+def report(context: Context, _item: str) -> None:
+    """Write report/: metrics.json, history.csv, accuracy.csv, confusion.csv (for DVC's plots), report.html."""
+    layout = context.layout
+    findings = find(context.settings, context.registry, layout)
+    write_json(layout.report / "metrics.json", findings.metrics())
+    for name, rows in _tables(findings).items():
+        write_text(layout.report / name, _csv(rows))
+    samples = {name: layout.samples(name) for name in ("source", "target")}
+    page = render(findings, context.settings, provenance(layout.root), samples)
+    write_text(layout.report / "report.html", page)
+    context.progress.log(headline(findings))
+
+
+def _tables(findings: Findings) -> dict[str, Iterable[Sequence[object]]]:
+    names = findings.classes
+    history = [
+        (found.name, int(row["seed"]), int(row["epoch"]), row["loss"], row["validation_accuracy"])
+        for found in findings.strategies
+        for row in found.history
+    ]
+    accuracy = [
+        (found.name, found.accuracy.mean, found.accuracy.low, found.accuracy.high) for found in findings.strategies
+    ]
+    confusion = [
+        (names[actual], names[predicted])
+        for actual, row in enumerate(findings.chosen.confusion)
+        for predicted, count in enumerate(row)
+        for _ in range(count)
+    ]
+    return {
+        "history.csv": [("strategy", "seed", "epoch", "loss", "validation_accuracy"), *history],
+        "accuracy.csv": [("strategy", "accuracy", "low", "high"), *accuracy],
+        "confusion.csv": [("actual", "predicted"), *confusion],
+    }
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

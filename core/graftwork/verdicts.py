@@ -1,0 +1,53 @@
+"""Put findings into words: the same sentence in the report, the terminal and the Prefect UI."""
+
+from __future__ import annotations
+
+from graftwork.evidence import Interval
+from graftwork.findings import Findings, StrategyFindings
+
+OUTCOMES = {
+    "positive": "Transfer helped",
+    "neutral": "Transfer made no difference",
+    "negative": "Transfer hurt",
+    "inconclusive": "Transfer can't be judged yet",
+}
+BY_ITSELF = {
+    "positive": "helped too",
+    "neutral": "made no difference",
+    "negative": "hurt",
+    "inconclusive": "can't be told from scratch",
+}
+
+
+def headline(findings: Findings) -> str:
+    """Return the verdict on the strategy that validation chose, then a clause for each other."""
+    chosen = findings.chosen
+    if chosen.gain is None or chosen.verdict is None:
+        return f"From scratch: {percent(chosen.accuracy.mean)}. No strategy that transfers was run."
+    first = (
+        f"{OUTCOMES[chosen.verdict]}: {chosen.name} reaches {percent(chosen.accuracy.mean)} against "
+        f"{percent(findings.scratch.accuracy.mean)} from scratch, {points(chosen.gain)} points, "
+        f"with {findings.training_images} labelled images."
+    )
+    return " ".join([first, *(_clause(found) for found in findings.transfers if found is not chosen)])
+
+
+def _clause(found: StrategyFindings) -> str:
+    assert found.gain is not None and found.verdict is not None
+    words = BY_ITSELF[found.verdict]
+    return f"{found.name} {words} ({points(found.gain)})."
+
+
+def percent(fraction: float) -> str:
+    """Return 0.842 as `84.2 %`."""
+    return f"{100 * fraction:.1f} %"
+
+
+def points(gain: Interval) -> str:
+    """Return a gain as `+4.8 [3.9, 5.7]`, in percentage points."""
+    mean, low, high = (100 * value for value in (gain.mean, gain.low, gain.high))
+    return f"{_signed(mean)} [{_signed(low)}, {_signed(high)}]"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")

@@ -1,0 +1,175 @@
+"""Images in class folders: `root/<class>/*.jpg`, or `root/{train,validation,test}/<class>/*.jpg`."""
+
+from __future__ import annotations
+
+import unicodedata
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from graftwork.errors import DataError, listed
+from graftwork.images import RawImages
+from graftwork.settings import ImageFormat
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow decodes dozens more; none is needed
+SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+MOST_PIXELS = 50_000_000
+LAYOUT = "<path>/<class>/*.jpg, or <path>/{train,validation,test}/<class>/*.jpg"
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """Class folders, with or without given splits. Unreadable images end the run, or are skipped and listed."""
+
+    unreadable: Literal["fail", "skip"] = "fail"
+
+    def load(self, path: Path, image: ImageFormat) -> RawImages:
+        """Decode every image to the format. Raises DataError for what a folder of images can't be."""
+        found = _scan(path)
+        classes = _class_names(found, path)
+        with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+            warnings.simplefilter("ignore")  # sizes are capped here; metadata warnings say nothing of the pixels
+            decoded = list(pool.map(lambda entry: _decode(entry.file, image), found))
+        failures = [f"{e.file.relative_to(path)}: {r}" for e, r in zip(found, decoded, strict=True) if isinstance(r, str)]
+        if failures and self.unreadable == "fail":
+            raise DataError(
+                f"{len(failures)} of {len(found)} images can't be read: {listed(failures, 5)}", where=str(path),
+                fix="mend or delete them, or set dataset: {image_folder: {unreadable: skip}}",
+            )  # fmt: skip
+        good = [(entry, r) for entry, r in zip(found, decoded, strict=True) if not isinstance(r, str)]
+        if not good:
+            raise DataError("No image can be read", where=str(path), expected=LAYOUT, fix="look at the files")
+        number = {name: index for index, name in enumerate(classes)}
+        given = any(entry.split for entry, _ in good)
+        return RawImages(
+            images=np.stack([pixels for _, pixels in good]),
+            labels=np.array([number[entry.label] for entry, _ in good], dtype=np.int64),
+            classes=tuple(classes),
+            split=np.array([entry.split for entry, _ in good]) if given else None,
+            origin={"folder": path.name, "skipped": failures, "ignored_extensions": _ignored(path)},
+        )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    file: Path
+    label: str
+    split: str
+
+
+def _scan(root: Path) -> list[_Entry]:
+    """List the images in a fixed order; refuse links out of the root, empty class folders, an empty root."""
+    if not root.is_dir():
+        what = "The path is a file" if root.is_file() else "The folder is missing"
+        raise DataError(what, where=str(root), expected=LAYOUT, fix="correct path in params.yaml")
+    folders = _class_folders(root)
+    entries = []
+    for split, folder in folders:
+        files = sorted(_files_below(folder, root))
+        if not files:
+            raise DataError(
+                f"The class folder {folder.name!r} holds no images", where=str(folder),
+                expected=f"files ending in {', '.join(EXTENSIONS)}", fix="add images, or remove the folder",
+            )  # fmt: skip
+        entries += [_Entry(file, unicodedata.normalize("NFC", folder.name), split) for file in files]
+    if not entries:
+        raise DataError("The folder holds no class folders", where=str(root), expected=LAYOUT, fix="add images")
+    return entries
+
+
+def _class_folders(root: Path) -> list[tuple[str, Path]]:
+    top = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if {"train", "test"} <= {path.name for path in top} and all(path.name in SPLIT_FOLDERS for path in top):
+        return [
+            (SPLIT_FOLDERS[part.name], folder)
+            for part in top
+            for folder in sorted(part.iterdir())
+            if folder.is_dir() and not folder.name.startswith(".")
+        ]
+    return [("", folder) for folder in top]
+
+
+def _files_below(folder: Path, root: Path) -> list[Path]:
+    """Return the images below a class folder, following no link that leaves the root or loops."""
+    if folder.is_symlink():
+        raise _link(folder, root)
+    files = []
+    for path in folder.iterdir():
+        if path.is_symlink() and not _stays_inside(path, root):
+            raise _link(path, root)
+        if path.is_dir() and not path.is_symlink():
+            files += _files_below(path, root)
+        elif path.suffix.lower() in EXTENSIONS and path.is_file():
+            files.append(path)
+    return files
+
+
+def _stays_inside(path: Path, root: Path) -> bool:
+    try:
+        return path.resolve(strict=True).is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # a dangling link, or a loop of links
+        return False
+
+
+def _link(path: Path, root: Path) -> DataError:
+    return DataError(
+        "A link leads out of the data folder, or in a circle", where=str(path), expected=f"files inside {root}",
+        fix="replace the link by the files themselves",
+    )  # fmt: skip
+
+
+def _class_names(found: list[_Entry], root: Path) -> list[str]:
+    """Return the sorted names; raise for two that a person, or another file system, can't tell apart."""
+    folders = {entry.file.relative_to(root).parts[1 if entry.split else 0] for entry in found}
+    seen: dict[str, str] = {}
+    for name in sorted(folders):
+        alike = unicodedata.normalize("NFKC", name).casefold()
+        if alike in seen:
+            raise DataError(
+                f"Two class folders differ only in case or Unicode form: {seen[alike]!r} ({ascii(seen[alike])}) and "
+                f"{name!r} ({ascii(name)})", where=str(root), fix="merge or rename them",
+            )  # fmt: skip
+        seen[alike] = name
+    return sorted({entry.label for entry in found})
+
+
+def _decode(file: Path, image: ImageFormat) -> NDArray[np.uint8] | str:
+    """Return pixels (C, H, W), the centre square resized; or why the file can't be read."""
+    try:
+        with Image.open(file, formats=FORMATS) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                return f"{opened.width}×{opened.height} pixels, more than {MOST_PIXELS:,}"
+            converted = _to_channels(ImageOps.exif_transpose(opened), image.channels)
+        square = ImageOps.fit(converted, (image.size, image.size), method=Image.Resampling.BICUBIC)
+        pixels = np.asarray(square, dtype=np.uint8)
+        return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    except UnidentifiedImageError:
+        return "not an image" if file.stat().st_size else "empty file"
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        return str(error) or type(error).__name__
+
+
+def _to_channels(image: Image.Image, channels: int) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits: keep the upper half, not the lower
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _ignored(root: Path) -> dict[str, int]:
+    """Count the files that were passed over, by extension."""
+    counts: dict[str, int] = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and path.suffix.lower() not in EXTENSIONS:
+            counts[path.suffix.lower() or "(none)"] = counts.get(path.suffix.lower() or "(none)", 0) + 1
+    return counts

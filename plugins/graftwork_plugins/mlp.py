@@ -1,0 +1,50 @@
+"""A multilayer perceptron on the flattened image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from graftwork.settings import ImageFormat
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Fully connected layers with batch normalisation and ReLU, then a linear head."""
+
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def build(self, classes: int, image: ImageFormat) -> nn.Module:
+        """Return a freshly initialised network."""
+        return Perceptron(image.channels * image.size**2, self.hidden, self.dropout, classes)
+
+
+class Perceptron(nn.Module):
+    """Layers as the dataclass says; `get_classifier` names the head, as in timm."""
+
+    def __init__(self, inputs: int, hidden: tuple[int, ...], dropout: float, classes: int) -> None:
+        super().__init__()
+        widths = (inputs, *hidden)
+        self.trunk = nn.Sequential(
+            nn.Flatten(), *(self._layer(a, b, dropout) for a, b in zip(widths, hidden, strict=False))
+        )
+        self.head = nn.Linear(widths[-1], classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (batch, classes) for images (batch, channels, height, width)."""
+        logits: Tensor = self.head(self.trunk(images))
+        return logits
+
+    def get_classifier(self) -> nn.Module:
+        """Return the head."""
+        return self.head
+
+    @staticmethod
+    def _layer(inputs: int, outputs: int, dropout: float) -> nn.Module:
+        return nn.Sequential(
+            nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU(), nn.Dropout(dropout)
+        )
