@@ -12,7 +12,6 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from graftwork.errors import SettingsError
 from graftwork.hookspecs import hookimpl
@@ -35,7 +34,7 @@ class L2SP:
                 "l2_sp has nothing to pull towards: no trainable weight came from the source",
                 fix="put full_copy before it in the stack, and don't freeze everything",
             )
-        target.notes["L2SP"] = parameters_to_vector(shared).detach().clone()
+        target.notes["L2SP"] = _flat(shared).detach().clone()
 
     @hookimpl
     def parameter_groups(self, target: TargetModel) -> list[ParameterGroup]:
@@ -46,7 +45,7 @@ class L2SP:
     def loss_terms(self, step: Step) -> Tensor:
         """Return the penalty: zero at the start but for the head's part."""
         penalised = list(self._penalised(step.target))
-        shared = parameters_to_vector([p for name, p in penalised if name in step.target.transferred])
+        shared = _flat([p for name, p in penalised if name in step.target.transferred])
         fresh = [p for name, p in penalised if name not in step.target.transferred]
         penalty = self.alpha / 2 * (shared - step.target.notes["L2SP"]).square().sum()
         return penalty + self.beta / 2 * sum((p.square().sum() for p in fresh), torch.zeros_like(penalty))
@@ -54,3 +53,8 @@ class L2SP:
     @staticmethod
     def _penalised(target: TargetModel) -> list[tuple[str, torch.nn.Parameter]]:
         return [(name, p) for name, p in target.trainable().items() if p.ndim > 1]
+
+
+def _flat(parameters: list[torch.nn.Parameter]) -> Tensor:
+    """Return all values as one vector: one subtraction and one sum instead of one for each tensor."""
+    return torch.cat([parameter.flatten() for parameter in parameters])
