@@ -76,7 +76,11 @@ class Findings:
             "source": {"accuracy": self.source_accuracy},
             "strategies": {found.name: _metrics(found) for found in self.strategies},
             "chosen": self.chosen.name,
-            "target": {"training_images": self.training_images, "test_images": self.test_images},
+            "target": {
+                "training_images": self.training_images,
+                "test_images": self.test_images,
+                "seeds": len(self.scratch.per_seed),
+            },
         }
 
 

@@ -18,7 +18,7 @@ def report(context: Context, _item: str) -> None:
     """Write report/: metrics.json, history.csv, accuracy.csv, confusion.csv (for DVC's plots), report.html."""
     layout = context.layout
     findings = find(context.settings, context.registry, layout)
-    write_json(layout.report / "metrics.json", findings.metrics())
+    write_json(layout.report / "metrics.json", {**findings.metrics(), "verdict": headline(findings)})
     for name, rows in _tables(findings).items():
         write_text(layout.report / name, _csv(rows))
     samples = {name: layout.samples(name) for name in ("source", "target")}

@@ -1,0 +1,67 @@
+"""Open a workspace: its settings, its plugins and its files, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from graftwork.errors import DataError, StateError
+from graftwork.files import require_writable
+from graftwork.layout import Layout
+from graftwork.params_file import load_settings, local_plugins_of
+from graftwork.progress import Progress, Quiet
+from graftwork.registry import load_plugins
+from graftwork.stages import Context, stages
+
+PARAMS = "params.yaml"
+
+
+def open_workspace(root: Path, overrides: Sequence[str] = (), progress: Progress | None = None) -> Context:
+    """Read the settings of the workspace at `root` and load its plugins. Raises SettingsError."""
+    local = local_plugins_of(root / PARAMS)
+    registry = load_plugins(root / local if local else None)
+    settings = load_settings(root / PARAMS, registry, overrides)
+    return Context(settings, registry, Layout(root), progress or Quiet())
+
+
+def run_stage(context: Context, name: str, item: str) -> None:
+    """Run one stage; its outputs are replaced whole, or not at all."""
+    found = stages().get(name)
+    if found is None:
+        raise StateError(f"There is no stage {name!r}", expected=", ".join(stages()), fix="graftwork stage --help")
+    _check_item(context, name, item)
+    found(context, item)
+
+
+def check_before_run(context: Context) -> None:
+    """Find what would fail later: folders, data paths, the model, the optimizers, the stacks.
+
+    Raises SettingsError, DataError or StateError. Takes about as long as importing torch and building a model.
+    """
+    from graftwork.rehearsal import rehearse
+
+    layout = context.layout
+    for folder in (layout.root / "data", layout.root / "weights", layout.report, layout.private):
+        require_writable(folder)
+    for name in ("source", "target"):
+        path = layout.root / getattr(context.settings.data, name).path
+        if not path.exists():
+            raise DataError(
+                "The data is missing", where=f"{path} (params.yaml, key data.{name}.path)",
+                expected="a file or folder that the dataset plugin reads", fix="correct the path, or dvc pull",
+            )  # fmt: skip
+    rehearse(context.settings, context.registry)
+
+
+def _check_item(context: Context, name: str, item: str) -> None:
+    items = {
+        "fetch": ["source", "target"],
+        "augment": ["source", "target"],
+        "transfer": list(context.settings.strategies),
+        "finetune": list(context.settings.strategies),
+    }.get(name, [""])
+    if item not in items:
+        raise StateError(
+            f"The stage {name} has no item {item!r}", expected=f"one of: {', '.join(items)}" if items[0] else "no item",
+            fix=f"graftwork stage {name} {items[0]}".strip(),
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Prefect chains the stages, DVC decides and records; the computing is core's."""

@@ -1,0 +1,53 @@
+"""What the Prefect UI shows of a finished run: a summary with a picture, and a table of strategies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graftwork.files import read_json
+from graftwork.layout import Layout
+from graftwork.pictures import gains_png_url
+from graftwork.verdicts import percent
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+
+def publish(layout: Layout) -> str:
+    """Create the artifacts from report/metrics.json and return the verdict."""
+    metrics = read_json(layout.report / "metrics.json")
+    rows = [_row(name, found) for name, found in metrics["strategies"].items()]
+    create_markdown_artifact(
+        key="transfer-report", markdown=_summary(metrics, rows, layout), description=metrics["verdict"]
+    )
+    create_table_artifact(key="strategies", table=rows, description="Every strategy against training from scratch")
+    return str(metrics["verdict"])
+
+
+def _summary(metrics: dict[str, Any], rows: list[dict[str, str]], layout: Layout) -> str:
+    columns = list(rows[0])
+    alignment = ["---"] + ["---:" for _ in columns[1:]]
+    lines = [columns, alignment, *([row[column] for column in columns] for row in rows)]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    target = metrics["target"]
+    return f"""## {metrics["verdict"]}
+
+{table}
+
+![Test accuracy of each strategy: a dot for each seed, the mean with its interval]({gains_png_url(metrics)})
+
+Source model: {percent(metrics["source"]["accuracy"])}. Target: {target["training_images"]} labelled training images,
+{target["test_images"]} test images, read once. Intervals are over {target["seeds"]} paired seeds.
+
+The whole report: `{layout.report / "report.html"}` (`graftwork report --open`)
+"""
+
+
+def _row(name: str, found: dict[str, Any]) -> dict[str, str]:
+    accuracy, gain = found["accuracy"], found.get("gain")
+    return {
+        "strategy": name,
+        "accuracy": percent(accuracy["mean"]),
+        "interval": f"{percent(accuracy['low'])} – {percent(accuracy['high'])}",
+        "gain over scratch": f"{100 * gain['mean']:+.1f} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]" if gain else "–",
+        "verdict": gain["verdict"] if gain else "control",
+        "trainable": percent(found["trainable_share"]),
+    }

@@ -1,0 +1,204 @@
+"""The command line. Heavy packages are imported inside the command that needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graftwork import __version__
+from graftwork.errors import GraftworkError, Interrupted
+
+app = typer.Typer(
+    name="graftwork",
+    help="Graft trained weights onto new tasks, and learn with evidence whether it helped.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+server_app = typer.Typer(help="The Prefect server of this workspace, which is also the UI.", no_args_is_help=True)
+app.add_typer(server_app, name="server")
+
+Root = Annotated[Path, typer.Option("--workspace", "-C", help="Folder with params.yaml and dvc.yaml.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command line; every error that a user can mend is one block on standard error."""
+    debug = "--debug" in sys.argv[1:]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(args=arguments, prog_name="graftwork")
+    except GraftworkError as error:
+        if debug:
+            raise
+        from graftwork_flows.console import print_error
+
+        print_error(error)
+        sys.exit(getattr(error, "shell_code", error.exit_code))
+    except KeyboardInterrupt:
+        sys.exit(Interrupted.exit_code)
+    except BrokenPipeError:  # `graftwork plugins | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"graftwork {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    workspace: Root = Path("."),
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another setting, in a worktree of its own; repeatable."),
+    ] = None,
+    strategies: Annotated[
+        list[str] | None, typer.Option("--strategy", help="Run this strategy (and scratch) only; repeatable.")
+    ] = None,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Run every stage, changed or not.")] = False,
+    without_prefect: Annotated[
+        bool, typer.Option("--without-prefect", help="Run the stages alone: no server, no UI, no artifacts.")
+    ] = False,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for another run in this workspace.")] = 0.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")] = False,
+) -> None:
+    """Run the whole pipeline: what hasn't changed is taken from DVC's cache."""
+    from graftwork_flows.launch import run_pipeline
+
+    root = workspace.resolve()
+    code = run_pipeline(
+        root, overrides or [], strategies or [], recompute=recompute, without_prefect=without_prefect,
+        wait_seconds=wait, quiet=quiet,
+    )  # fmt: skip
+    raise typer.Exit(code)
+
+
+@app.command()
+def stage(
+    name: Annotated[str, typer.Argument(help="fetch, augment, pretrain, transfer, finetune or report.")],
+    item: Annotated[str, typer.Argument(help="source or target; or a strategy.")] = "",
+    workspace: Root = Path("."),
+) -> None:
+    """Run one stage as it stands in dvc.yaml; DVC calls this."""
+    from graftwork.workspace import open_workspace, run_stage
+
+    from graftwork_flows.console import LineProgress
+    from graftwork_flows.stopping import Stop, stop_on_signals
+
+    stop = Stop()
+    label = f"{name}@{item}" if item else name
+    with stop_on_signals(stop):
+        run_stage(open_workspace(workspace.resolve(), progress=LineProgress(label, stop)), name, item)
+
+
+@app.command()
+def report(
+    workspace: Root = Path("."),
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Say what the last run found, and where its report is."""
+    from graftwork.errors import StateError
+    from graftwork.files import read_json
+    from graftwork.layout import Layout
+
+    from graftwork_flows.console import say
+
+    layout = Layout(workspace.resolve())
+    page = layout.report / "report.html"
+    if not page.is_file():
+        raise StateError("There is no report yet", where=str(page), fix="graftwork run, or dvc pull")
+    say(read_json(layout.report / "metrics.json")["verdict"])
+    say(str(page))
+    if show:
+        import webbrowser
+
+        if not webbrowser.open(page.as_uri()):
+            say("No browser could be started; open the file by hand.")
+
+
+@app.command()
+def plugins(workspace: Root = Path("."), as_json: AsJson = False) -> None:
+    """List datasets, models, augmentations and parts of strategies, with their settings."""
+    from graftwork_flows.listing import print_plugins
+
+    print_plugins(workspace.resolve(), as_json)
+
+
+@app.command()
+def schema(workspace: Root = Path(".")) -> None:
+    """Print the JSON schema of params.yaml, with every installed plugin in it."""
+    from graftwork.schema import schema_text
+
+    from graftwork_flows.listing import registry_at
+
+    sys.stdout.write(schema_text(registry_at(workspace.resolve())))
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The new workspace; created if missing.")] = Path("."),
+) -> None:
+    """Set up a workspace: params.yaml, dvc.yaml, the embedded data, git and DVC. Nothing is overwritten."""
+    from graftwork_flows.initialise import initialise
+
+    initialise(folder.resolve())
+
+
+@app.command()
+def serve(
+    workspace: Root = Path("."),
+    cron: Annotated[str, typer.Option(help="When to run, in cron's five fields (UTC).")] = "0 2 * * *",
+    name: Annotated[str, typer.Option(help="The deployment's name.")] = "scheduled",
+) -> None:
+    """Run on a schedule until stopped; runs can also be started from the UI's form."""
+    from graftwork_flows.launch import serve_flow
+
+    serve_flow(workspace.resolve(), name, cron)
+
+
+@server_app.command("start")
+def server_start(workspace: Root = Path(".")) -> None:
+    """Start the server, or find the one that runs; print the UI's address."""
+    from graftwork_flows import server
+    from graftwork_flows.console import say
+
+    root = workspace.resolve()
+    started = server.launch(root)
+    server.wait_until_ready(root, started)
+    say(started.ui)
+
+
+@server_app.command("stop")
+def server_stop(workspace: Root = Path(".")) -> None:
+    """Stop the server."""
+    from graftwork_flows import server
+    from graftwork_flows.console import say
+
+    say("stopped" if server.stop_server(workspace.resolve()) else "no server is running")
+
+
+@server_app.command("status")
+def server_status(workspace: Root = Path(".")) -> None:
+    """Say whether the server runs, and where."""
+    from graftwork_flows import server
+    from graftwork_flows.console import say
+
+    found = server.running_server(workspace.resolve())
+    say(f"running: {found.ui} (process {found.pid})" if found else "not running: graftwork server start")

@@ -1,0 +1,72 @@
+"""What a person sees in the terminal: progress lines, one error block, the verdict."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+from graftwork.errors import GraftworkError
+
+from graftwork_flows.stopping import Stop
+
+
+def say(message: str = "") -> None:
+    """Print a line to standard output at once."""
+    print(message, flush=True)
+
+
+def print_error(error: GraftworkError) -> None:
+    """Print what, where, expected and fix as one block to standard error."""
+    print(f"error: {error}", file=sys.stderr, flush=True)
+
+
+class LineProgress:
+    """A stage's progress as plain lines, at most one in two seconds while it trains."""
+
+    def __init__(self, stage: str, stop: Stop | None = None, quiet: bool = False) -> None:
+        self._stage, self._stop, self._quiet = stage, stop, quiet
+        self._told_at = time.monotonic()
+
+    def log(self, message: str) -> None:
+        """Print a line."""
+        if not self._quiet:
+            say(f"{self._stage:<22} {message}")
+
+    def advance(self, fraction: float, message: str) -> None:
+        """Print where it is, now and then."""
+        if time.monotonic() - self._told_at >= 2:
+            self._told_at = time.monotonic()
+            self.log(f"{fraction:4.0%}  {message}")
+
+    def check(self) -> None:
+        """Raise Interrupted when the run shall stop."""
+        if self._stop is not None:
+            self._stop.check()
+
+
+class StageLines(logging.Handler):
+    """Print the flow's log records like LineProgress does, without Prefect's prefixes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record under its stage's name; states of tasks are said by name alone."""
+        message = record.getMessage()
+        stage = getattr(record, "task_run_name", "") or ""
+        if record.levelno >= logging.ERROR:
+            return  # the error is printed once, at the end
+        if message.startswith("Finished in state "):
+            state = message.removeprefix("Finished in state ")
+            if stage and state.startswith("Cached"):
+                say(f"{stage:<22} cached")
+            return
+        if stage and not message.startswith(("Created task run", "Submitted task run")):
+            say(f"{stage:<22} {message}")
+
+
+def listen_to_flow(quiet: bool) -> None:
+    """Let StageLines print the records of flow and task runs, and nothing else do so."""
+    handler = StageLines(level=logging.CRITICAL if quiet else logging.INFO)
+    for name in ("prefect.task_runs", "prefect.flow_runs"):
+        logger = logging.getLogger(name)
+        logger.handlers = [h for h in logger.handlers if type(h).__name__ == "APILogHandler"] + [handler]
+        logger.propagate = False

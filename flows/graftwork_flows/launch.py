@@ -1,0 +1,148 @@
+"""Start a run from the command line: Prefect's server first, then the flow; or neither."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from graftwork.errors import GraftworkError, SettingsError, StateError, TrainingError
+from graftwork.files import read_json
+from graftwork.layout import Layout
+from graftwork.params_file import load_settings
+from graftwork.workspace import PARAMS
+
+from graftwork_flows import server
+from graftwork_flows.console import LineProgress, listen_to_flow, say
+
+
+def run_pipeline(
+    root: Path,
+    overrides: Sequence[str],
+    strategies: Sequence[str],
+    *,
+    recompute: bool,
+    without_prefect: bool,
+    wait_seconds: float,
+    quiet: bool,
+) -> int:
+    """Run the pipeline and print the verdict; return the exit code. Raises GraftworkError."""
+    started = time.monotonic()
+    load_settings(root / PARAMS, overrides=overrides)  # before a server is started for nothing
+    ui = "" if without_prefect else _connect(root, quiet)
+    if ui or os.environ.get("PREFECT_API_URL"):
+        parameters: dict[str, Any] = {
+            "workspace": str(root), "strategies": list(strategies), "overrides": list(overrides),
+            "recompute": recompute, "wait_seconds": wait_seconds,
+        }  # fmt: skip
+        _run_flow(root, parameters, quiet)
+    else:
+        _run_alone(root, overrides, strategies, recompute, wait_seconds, quiet)
+    if not overrides and not strategies:
+        say(f"\n{read_json(Layout(root).report / 'metrics.json')['verdict']}")
+        say(f"report  {Layout(root).report / 'report.html'}")
+    if not quiet:
+        say(f"UI      {ui}" if ui else "UI      none: run without Prefect")
+        say(f"took    {time.monotonic() - started:.1f} s")
+    return 0
+
+
+def serve_flow(root: Path, name: str, cron: str) -> None:
+    """Serve the flow on a schedule until interrupted. Raises SettingsError for a schedule that isn't one."""
+    load_settings(root / PARAMS)
+    ui = _connect(root, quiet=True)
+    if not ui and not os.environ.get("PREFECT_API_URL"):
+        raise StateError("No Prefect server could be reached", fix="graftwork server start")
+    os.chdir(root)  # Prefect reads its settings, and its runs start, in the current folder
+    from prefect.schedules import Cron
+    from pydantic import ValidationError
+
+    from graftwork_flows.transfer import transfer
+
+    try:
+        schedule = Cron(cron, timezone="UTC")
+    except (ValidationError, ValueError):
+        raise SettingsError(
+            f"{cron!r} is no cron schedule", expected="minute hour day month weekday", fix='--cron "0 2 * * *"'
+        ) from None
+    say(f"serving transfer/{name}, {cron!r} UTC, in {root}; UI {ui}; Ctrl-C ends it")
+    transfer.serve(  # type: ignore[attr-defined]  # synchronous here
+        name=name, schedule=schedule, parameters={"workspace": str(root)}, limit=1, global_limit=1,
+        description="Does transferring help on this data? Runs when scheduled, or from this form.",
+    )  # fmt: skip
+
+
+def _connect(root: Path, quiet: bool) -> str:
+    """Point Prefect at the user's own server, or at the workspace's; return the UI's address or nothing."""
+    own = os.environ.get("PREFECT_API_URL")
+    if own:
+        if server.healthy(own):
+            os.environ.update({k: v for k, v in server.prefect_environment(root, own).items() if k not in os.environ})
+            return own.removesuffix("/api")
+        raise StateError(
+            "The Prefect server doesn't answer", where=f"PREFECT_API_URL={own}",
+            fix="start it, unset the variable, or graftwork run --without-prefect",
+        )  # fmt: skip
+    try:
+        found = server.launch(root)
+        if not quiet:
+            say(f"Prefect {found.ui}")
+        _import_meanwhile()
+        server.wait_until_ready(root, found)
+    except (GraftworkError, OSError) as error:
+        say(f"warning: going on without Prefect. {error}")
+        return ""
+    for key, value in server.prefect_environment(root, found.url).items():
+        os.environ.setdefault(key, value)
+    return found.ui
+
+
+def _import_meanwhile() -> None:
+    """Import torch in the background while the server comes up."""
+
+    def load() -> None:
+        import torch  # noqa: F401
+
+    threading.Thread(target=load, daemon=True).start()
+
+
+def _run_flow(root: Path, parameters: dict[str, Any], quiet: bool) -> None:
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
+    os.chdir(root)  # Prefect reads its settings in the current folder
+    from graftwork_flows.transfer import transfer
+
+    listen_to_flow(quiet)
+    state = transfer(**parameters, return_state=True)
+    if state.is_completed():
+        return
+    error = state.data if isinstance(state.data, GraftworkError) else TrainingError(state.message or state.name)
+    raise error
+
+
+def _run_alone(
+    root: Path, overrides: Sequence[str], strategies: Sequence[str], recompute: bool, wait: float, quiet: bool
+) -> None:
+    from graftwork_flows.overrides import as_overrides
+    from graftwork_flows.runs import begin, run_plainly
+    from graftwork_flows.sandbox import sandbox
+
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+
+    def run_in(folder: Path) -> None:
+        with begin(folder, force=recompute, wait_seconds=wait) as run:
+            run_plainly(run, lambda stage: LineProgress(stage, run.stop, quiet))
+            run.stop.check()
+            if run.failures:
+                raise next(iter(run.failures.values()))
+
+    changes = as_overrides(root, strategies, 0, 0, 0, overrides)
+    if not changes:
+        run_in(root)
+        return
+    with sandbox(root, changes, time.strftime("run-%Y%m%d-%H%M%S")) as box:
+        run_in(box.root)
+        say(f"kept: {box.keep()}")

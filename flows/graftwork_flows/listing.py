@@ -1,0 +1,54 @@
+"""Print what is installed: plugins, their settings, and what failed to load."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from graftwork.params_file import local_plugins_of
+from graftwork.registry import KINDS, Plugin, Registry, load_plugins
+from graftwork.workspace import PARAMS
+
+
+def registry_at(root: Path) -> Registry:
+    """Return the installed plugins and, in a workspace, its local ones."""
+    local = local_plugins_of(root / PARAMS) if (root / PARAMS).is_file() else ""
+    return load_plugins(root / local if local else None)
+
+
+def print_plugins(root: Path, as_json: bool) -> None:
+    """Print one table a kind, or JSON."""
+    registry = registry_at(root)
+    if as_json:
+        found = [_as_json(plugin) for kind in KINDS for plugin in registry.named(kind)]
+        print(json.dumps({"plugins": found, "failures": registry.failures}, indent=2))
+        return
+    for kind in KINDS:
+        print(f"{kind}:")
+        for plugin in registry.named(kind):
+            print(f"  {plugin.name:<15} {plugin.summary}  [{plugin.origin}]")
+            for line in _settings_lines(plugin):
+                print(f"  {'':<15}   {line}")
+    for origin, reason in registry.failures.items():
+        print(f"failed to load: {origin}: {reason}")
+
+
+def _as_json(plugin: Plugin) -> dict[str, Any]:
+    described = {key: value for key, value in asdict(plugin).items() if key != "factory"}
+    return {**described, "summary": plugin.summary, "settings": plugin.settings_schema().get("properties", {})}
+
+
+def _settings_lines(plugin: Plugin) -> list[str]:
+    schema = plugin.settings_schema()
+    return [f"{name}: {_kind(entry)} = {json.dumps(entry.get('default'))}" for name, entry in schema.get("properties", {}).items()]
+
+
+def _kind(entry: dict[str, Any]) -> str:
+    if "enum" in entry:
+        return " | ".join(map(str, entry["enum"]))
+    if "anyOf" in entry:
+        return " | ".join(_kind(option) for option in entry["anyOf"])
+    bounds = [f"{sign} {entry[key]:g}" for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<")) if key in entry]
+    return " ".join([str(entry.get("type", "any")), *bounds])

@@ -1,0 +1,180 @@
+"""DVC in process: which stages there are, whether they changed, and the record of what they made.
+
+DVC's public interface has no `repro` and no `commit`; the calls here are its internals. This is the only module
+that knows them, and `tests/flows/test_pipeline.py` pins what we rely on. Tried with DVC 3.67.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from graftwork.errors import GraftworkError, StateError
+
+Outcome = Literal["computed", "unchanged", "restored"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A stage of dvc.yaml: its address, what it runs, and the stages that come before it."""
+
+    name: str
+    command: tuple[str, ...]
+    upstream: tuple[str, ...]
+
+    @property
+    def own(self) -> tuple[str, str] | None:
+        """Name and item, where the command is `graftwork stage NAME [ITEM]`; None for a user's own commands."""
+        if self.command[:2] != ("graftwork", "stage") or not 3 <= len(self.command) <= 4:
+            return None
+        return self.command[2], self.command[3] if len(self.command) == 4 else ""
+
+
+class Pipeline:
+    """The stage graph of one workspace. Its methods may be called from several threads."""
+
+    def __init__(self, root: Path) -> None:
+        """Open the workspace's DVC repository; raises StateError where there is none."""
+        os.environ.setdefault("DVC_SITE_CACHE_DIR", str(root / ".dvc" / "tmp" / "site"))  # DVC's is world-writable
+        from dvc.exceptions import NotDvcRepoError
+        from dvc.repo import Repo
+
+        self.root = root
+        self._lock = threading.RLock()
+        self._began_with = self._definition()
+        try:
+            self._repo = Repo(str(root))
+        except NotDvcRepoError:
+            raise StateError(
+                "DVC is not set up here", where=str(root), fix="dvc init (in a folder without git: dvc init --no-scm)"
+            ) from None
+
+    def nodes(self) -> list[Node]:
+        """Return the stages in an order in which they can run, otherwise as in dvc.yaml."""
+        with self._dvc():
+            graph = self._repo.index.graph
+            found = {
+                stage.addressing: Node(
+                    stage.addressing,
+                    tuple(shlex.split(stage.cmd)),
+                    tuple(sorted(up.addressing for up in graph.successors(stage) if up.cmd)),
+                )
+                for stage in self._repo.index.stages
+                if stage.cmd
+            }
+        return _ordered(found)
+
+    def run(self, node: Node, compute: Callable[[], None], *, force: bool = False) -> Outcome:
+        """Bring one stage up to date: leave it, restore it from DVC's cache, or compute and record it."""
+        with self._dvc():
+            stage = self._stage(node.name)
+            if not force:
+                if not stage.changed():
+                    return "unchanged"
+                if self._restored(stage):
+                    return "restored"
+            own = node.own is not None
+            guard = self._guard(stage)
+        if not own:
+            with self._dvc():  # a user's own command: DVC runs and records it
+                self._repo.reproduce(node.name, single_item=True, force=force)
+            return "computed"
+        with guard:
+            compute()
+        with self._dvc():
+            self._check_definition()
+            self._repo.commit(node.name, force=True)
+        return "computed"
+
+    def _restored(self, stage: Any) -> bool:
+        """Check the outputs out of DVC's run cache, if they are there, and record them.
+
+        Nothing may call `save_deps` before this: it would bless the outputs of other settings.
+        """
+        from dvc.stage.cache import RunCacheNotFoundError
+
+        try:
+            self._repo.stage_cache.restore(stage)
+        except RunCacheNotFoundError:
+            return False
+        self._repo.commit(stage.addressing, force=True)
+        return True
+
+    def _stage(self, name: str) -> Any:
+        (stage,) = self._repo.stage.collect(name)
+        return stage
+
+    @contextmanager
+    def _guard(self, stage: Any) -> Iterator[None]:
+        """Hold DVC's own lock on the stage's files while computing, so that `dvc repro` elsewhere says busy."""
+        from dvc.rwlock import rwlock
+
+        paths = [[entry.fs_path for entry in entries if entry.fs.protocol == "local"] for entries in (stage.deps, stage.outs)]
+        with self._translated():
+            held = rwlock(self._repo.tmp_dir, self._repo.fs, f"graftwork run: {stage.addressing}", *paths, False)
+            held.__enter__()
+        try:
+            yield
+        finally:
+            held.__exit__(None, None, None)
+
+    @contextmanager
+    def _dvc(self) -> Iterator[None]:
+        """Call DVC: one thread at a time, under its repository lock, its errors translated."""
+        from dvc.repo import lock_repo
+
+        with self._lock, self._translated(), lock_repo(self._repo):
+            yield
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        from dvc.exceptions import DvcException
+        from dvc.lock import LockError
+
+        try:
+            yield
+        except GraftworkError:
+            raise
+        except LockError as error:
+            raise StateError(
+                f"DVC is busy: {error}", where=str(self.root), fix="wait for the other run, or end it"
+            ) from None
+        except DvcException as error:
+            cause = f": {error.__cause__}" if error.__cause__ else ""
+            raise StateError(f"DVC refuses: {error}{cause}", where=str(self.root), fix="dvc status -v") from error
+
+    def _definition(self) -> dict[str, str]:
+        """Return the digests of the files that decide what a stage is."""
+        files = (self.root / name for name in ("params.yaml", "dvc.yaml"))
+        return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
+
+    def _check_definition(self) -> None:
+        now = self._definition()
+        changed = [name for name, digest in self._began_with.items() if now.get(name) != digest]
+        if changed:
+            raise StateError(
+                f"{' and '.join(changed)} changed while the run was going on; its results are not recorded",
+                where=str(self.root), fix="graftwork run: it starts from the new settings",
+            )  # fmt: skip
+
+
+def _ordered(nodes: dict[str, Node]) -> list[Node]:
+    """Sort by dependency, depth first, so that a strategy's stages stand together."""
+    order: dict[str, Node] = {}
+
+    def visit(node: Node) -> None:
+        if node.name not in order:
+            for name in node.upstream:
+                visit(nodes[name])
+            order[node.name] = node
+
+    for node in nodes.values():
+        visit(node)
+    return list(order.values())

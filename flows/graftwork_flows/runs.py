@@ -1,0 +1,96 @@
+"""A run of the whole pipeline in one workspace, whoever drives it: the Prefect flow, or a plain loop."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from graftwork.errors import GraftworkError, TrainingError
+from graftwork.progress import Progress
+from graftwork.stages import Context
+from graftwork.workspace import check_before_run, open_workspace, run_stage
+
+from graftwork_flows.pipeline import Node, Outcome, Pipeline
+from graftwork_flows.run_lock import run_lock
+from graftwork_flows.stopping import Stop, stop_on_signals
+
+
+@dataclass
+class Run:
+    """An opened workspace with its stage graph; made by `begin`."""
+
+    context: Context
+    pipeline: Pipeline
+    nodes: list[Node]
+    stop: Stop
+    force: bool = False
+    failures: dict[str, GraftworkError] = field(default_factory=dict)
+    _computing: threading.Lock = field(default_factory=threading.Lock)
+
+    def stage(self, node: Node, progress: Progress) -> Outcome:
+        """Bring one stage up to date. Raises GraftworkError, and remembers it in `failures`."""
+        try:
+            self.stop.check()
+            return self.pipeline.run(node, lambda: self._compute(node, progress), force=self.force)
+        except GraftworkError as error:
+            self.failures[node.name] = error
+            raise
+        except Exception as error:
+            failure = TrainingError(
+                f"{type(error).__name__}: {error}", where=f"stage {node.name}",
+                fix="graftwork run --debug shows where; if it isn't your plugin, please report it",
+            )  # fmt: skip
+            self.failures[node.name] = failure
+            raise failure from error
+
+    def _compute(self, node: Node, progress: Progress) -> None:
+        """Run core's function: one at a time, as each uses all the cores and torch's global generator."""
+        assert node.own is not None
+        name, item = node.own
+        with self._computing:
+            self.stop.check()
+            run_stage(replace(self.context, progress=progress), name, item)
+
+
+@contextmanager
+def begin(root: Path, *, force: bool = False, wait_seconds: float = 0.0, what: str = "graftwork run") -> Iterator[Run]:
+    """Open and check the workspace, hold its lock, heed signals."""
+    stop = Stop()
+    context = open_workspace(root)
+    pipeline = Pipeline(root)
+    with run_lock(context.layout.private, what, wait_seconds), stop_on_signals(stop):
+        check_before_run(context)
+        _remove_former_strategies(context)
+        yield Run(context, pipeline, pipeline.nodes(), stop, force)
+
+
+def run_plainly(run: Run, progress: Callable[[str], Progress]) -> None:
+    """Run every stage in order, without Prefect; a failure skips what hangs on it, and is raised at the end."""
+    for node in run.nodes:
+        if run.stop.wanted:
+            break
+        if any(name in run.failures for name in node.upstream):
+            run.failures[node.name] = run.failures[next(n for n in node.upstream if n in run.failures)]
+            continue
+        reporter = progress(node.name)
+        try:
+            outcome = run.stage(node, reporter)
+        except GraftworkError:
+            continue
+        if outcome != "computed":
+            reporter.log(f"{outcome}")
+
+
+def _remove_former_strategies(context: Context) -> None:
+    """Take outputs of strategies that are no longer in params.yaml out of the workspace.
+
+    DVC's cache keeps them; lying about, they would count as something that the report is made of.
+    """
+    for folder in (context.layout.start("x").parent, context.layout.tuned("x").parent):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.is_dir() and path.name not in context.settings.strategies:
+                shutil.rmtree(path)

@@ -1,0 +1,120 @@
+"""Run with other settings in a git worktree of its own, so that the workspace stays as it is.
+
+The worktree shares DVC's cache; the outcome is kept as a DVC experiment, the worktree is removed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from graftwork.errors import StateError
+from graftwork.files import make_folder, write_text
+from graftwork.layout import Layout
+from graftwork.params_file import apply_overrides, load_settings
+from graftwork.workspace import PARAMS
+from graftwork.yaml_source import read_yaml
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A worktree for one run."""
+
+    root: Path
+    workspace: Path
+    name: str
+
+    def keep(self) -> str:
+        """Save the outcome as an experiment, copy the report home, and say where both are."""
+        _call(self.root, sys.executable, "-m", "dvc", "exp", "save", "--quiet", "--force", "--name", self.name)
+        home = Layout(self.workspace).private / "reports" / f"{self.name}.html"
+        make_folder(home.parent)
+        shutil.copyfile(Layout(self.root).report / "report.html", home)
+        return f"{home}; experiment {self.name} (dvc exp show, dvc exp apply {self.name})"
+
+
+@contextmanager
+def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sandbox]:
+    """Yield a worktree that holds the workspace as it is, with `overrides` in its params.yaml."""
+    load_settings(workspace / PARAMS, overrides=overrides)  # wrong settings: say so before anything is made
+    top = _repository(workspace)
+    tree = Layout(workspace).private / "worktrees" / name
+    make_folder(tree.parent)
+    _call(workspace, "git", "worktree", "add", "--quiet", "--detach", str(tree), "HEAD")
+    try:
+        root = tree / workspace.relative_to(top)
+        _copy_changes(workspace, root)
+        _write_params(root / PARAMS, overrides)
+        cache = _call(workspace, sys.executable, "-m", "dvc", "cache", "dir").strip()
+        absolute = (workspace / ".dvc" / cache).resolve() if not Path(cache).is_absolute() else Path(cache)
+        _call(root, sys.executable, "-m", "dvc", "config", "--local", "cache.dir", str(absolute))
+        yield Sandbox(root, workspace, name)
+    finally:
+        subprocess.run(
+            ["git", "-C", str(workspace), "worktree", "remove", "--force", str(tree)], capture_output=True, check=False
+        )
+
+
+def _repository(workspace: Path) -> Path:
+    try:
+        _call(workspace, "git", "rev-parse", "--verify", "--quiet", "HEAD")
+        return Path(_call(workspace, "git", "rev-parse", "--show-toplevel").strip())
+    except StateError:
+        raise StateError(
+            "A run with other settings than params.yaml's needs a git repository with a commit",
+            where=str(workspace), fix="git init && git add -A && git commit -m start; or edit params.yaml",
+        ) from None  # fmt: skip
+
+
+def _copy_changes(workspace: Path, root: Path) -> None:
+    """Bring what isn't committed over: changed, new and deleted files, but nothing that git ignores."""
+    listed = _call(workspace, "git", "ls-files", "-z", "--modified", "--others", "--exclude-standard")
+    for name in filter(None, listed.split("\0")):
+        here, there = workspace / name, root / name
+        if here.is_file():
+            make_folder(there.parent)
+            shutil.copyfile(here, there)
+        else:
+            there.unlink(missing_ok=True)
+
+
+def _write_params(path: Path, overrides: Sequence[str]) -> None:
+    """Set the overrides in params.yaml, its comments kept."""
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    changed = apply_overrides(read_yaml(path).values, overrides)
+    yaml = YAML()
+    document = yaml.load(path.read_text(encoding="utf-8"))
+    _merge(document, changed)
+    text = StringIO()
+    yaml.dump(document, text)
+    write_text(path, text.getvalue())
+
+
+def _merge(document: dict[str, object], wanted: dict[str, object]) -> None:
+    for key in [key for key in document if key not in wanted]:
+        del document[key]
+    for key, value in wanted.items():
+        old = document.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            _merge(old, value)
+        elif old != value:
+            document[key] = value
+
+
+def _call(folder: Path, *command: str) -> str:
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if result.returncode:
+        said = (result.stderr or result.stdout).strip().splitlines()
+        raise StateError(
+            f"{' '.join(command[:6])} failed: {said[-1] if said else result.returncode}", where=str(folder),
+            fix="run it by hand to see more",
+        )  # fmt: skip
+    return result.stdout

@@ -1,0 +1,206 @@
+"""One Prefect server a workspace, in the background: started when first needed, reused ever after, also the UI."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from graftwork.errors import StateError
+from graftwork.files import make_folder, write_json, write_text
+
+from graftwork_flows.run_lock import run_lock
+
+USUAL_PORT = 4200
+START_SECONDS = 180  # 7 to 10 on an idle machine; a busy one has needed 112
+
+TOML = """\
+# Written by Graftwork for `prefect` commands in this folder; not for git, as it holds this machine's paths.
+home = {home}
+
+[api]
+url = {url}
+
+[server]
+analytics_enabled = false
+
+[server.api]
+port = {port}
+
+[server.database]
+timeout = 60
+
+[server.ui]
+show_promotional_content = false
+
+[client]
+server_version_check_enabled = false
+
+[results]
+default_serializer = "json"
+
+[flows]
+heartbeat_frequency = 30
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: where it answers, and its process when it is ours."""
+
+    port: int
+    pid: int
+
+    @property
+    def url(self) -> str:
+        """The address of the API."""
+        return f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def ui(self) -> str:
+        """The address of the UI."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+def running_server(root: Path) -> Server | None:
+    """Return the workspace's server, if it is up."""
+    try:
+        stored = json.loads(_state_file(root).read_text(encoding="utf-8"))
+        server = Server(int(stored["port"]), int(stored["pid"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return server if _alive(server.pid) and healthy(server.url) else None
+
+
+def launch(root: Path) -> Server:
+    """Start a server without waiting for it, or return the one that is running or starting."""
+    with run_lock(root / ".prefect", "starting the Prefect server", wait_seconds=30):
+        server = running_server(root) or _starting(root)
+        if server is None:
+            server = _spawn(root, _free_port())
+            write_json(_state_file(root), {"port": server.port, "pid": server.pid, "started": time.time()})
+        write_text(root / "prefect.toml", _toml(root, server))
+    return server
+
+
+def wait_until_ready(root: Path, server: Server) -> None:
+    """Wait for the server's first answer; raise StateError when it ends or takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while not healthy(server.url):
+        if not _alive(server.pid) or time.monotonic() > deadline:
+            raise StateError(
+                "The Prefect server didn't start", where=str(_log_file(root)),
+                fix=f"tail {_log_file(root)}; graftwork run --without-prefect needs none",
+            )  # fmt: skip
+        time.sleep(0.25)
+
+
+def stop_server(root: Path) -> bool:
+    """End the workspace's server; return whether there was one."""
+    server = running_server(root) or _starting(root)
+    if server is None:
+        return False
+    os.killpg(server.pid, signal.SIGTERM)
+    deadline = time.monotonic() + 15
+    while _alive(server.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if _alive(server.pid):
+        os.killpg(server.pid, signal.SIGKILL)
+    _state_file(root).unlink(missing_ok=True)
+    return True
+
+
+def prefect_environment(root: Path, url: str | None) -> dict[str, str]:
+    """Return the variables that keep Prefect quiet, offline and inside the workspace."""
+    settings = {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_HOME": str(root / ".prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+        "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    }
+    return settings | ({"PREFECT_API_URL": url} if url else {})
+
+
+def healthy(url: str) -> bool:
+    """Tell whether a Prefect API answers at `url`."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never ask a proxy for the loopback
+    try:
+        with opener.open(f"{url}/health", timeout=2) as answer:
+            return bool(answer.read(16).strip() == b"true")
+    except (OSError, urllib.error.URLError, ValueError):
+        return False
+
+
+def _spawn(root: Path, port: int) -> Server:
+    make_folder(root / ".prefect")
+    environment = {**os.environ, **prefect_environment(root, None), "PREFECT_SERVER_API_PORT": str(port)}
+    environment.pop("PREFECT_API_URL", None)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with _log_file(root).open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=root / ".prefect", env=environment, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    return Server(port, process.pid)
+
+
+def _starting(root: Path) -> Server | None:
+    """Return a server that was spawned a moment ago and may still come up."""
+    try:
+        stored = json.loads(_state_file(root).read_text(encoding="utf-8"))
+        fresh = time.time() - float(stored["started"]) < START_SECONDS
+        server = Server(int(stored["port"]), int(stored["pid"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return server if fresh and _alive(server.pid) else None
+
+
+def _free_port() -> int:
+    """Return Prefect's usual port, or, where that is taken, any free one."""
+    for wanted in (USUAL_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", wanted))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise StateError("No port is free on 127.0.0.1", fix="graftwork run --without-prefect")
+
+
+def _alive(pid: int) -> bool:
+    """Tell whether a process runs; one that ended but wasn't waited for doesn't."""
+    try:
+        if os.waitpid(pid, os.WNOHANG) != (0, 0):
+            return False
+    except ChildProcessError:
+        pass  # another process's child
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _toml(root: Path, server: Server) -> str:
+    return TOML.format(home=json.dumps(str(root / ".prefect")), url=json.dumps(server.url), port=server.port)
+
+
+def _state_file(root: Path) -> Path:
+    return root / ".prefect" / "graftwork-server.json"
+
+
+def _log_file(root: Path) -> Path:
+    return root / ".prefect" / "server.log"

@@ -1,0 +1,64 @@
+"""Turn SIGINT and SIGTERM into a wish that training notices between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from graftwork.errors import Interrupted
+
+
+class Stop:
+    """Whether the run shall end, and by which signal."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.signal: signal.Signals = signal.SIGINT
+
+    @property
+    def wanted(self) -> bool:
+        """Tell whether the run shall end."""
+        return self._event.is_set()
+
+    @property
+    def exit_code(self) -> int:
+        """The shell's convention: 128 and the signal's number."""
+        return 128 + self.signal
+
+    def check(self) -> None:
+        """Raise Interrupted when the run shall end."""
+        if self.wanted:
+            raise Interrupted(
+                f"Stopped by {self.signal.name}; finished stages and checkpoints are kept",
+                fix="graftwork run goes on from there",
+            )
+
+    def want(self, by: signal.Signals) -> None:
+        """Ask the run to end."""
+        self.signal = by
+        self._event.set()
+
+
+@contextmanager
+def stop_on_signals(stop: Stop) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM set `stop`; the second does what it always does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        stop.want(signal.Signals(number))
+        for each, handler in former.items():
+            signal.signal(each, handler)
+
+    for number in former:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
