@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -129,8 +128,6 @@ def _run_alone(
     from graftwork_flows.overrides import as_overrides
     from graftwork_flows.runs import begin, run_plainly
     from graftwork_flows.sandbox import sandbox
-
-    logging.getLogger("dvc").setLevel(logging.ERROR)
 
     def run_in(folder: Path) -> None:
         with begin(folder, force=recompute, wait_seconds=wait) as run:

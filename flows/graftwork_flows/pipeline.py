@@ -7,6 +7,7 @@ that knows them, and `tests/flows/test_pipeline.py` pins what we rely on. Tried 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shlex
 import threading
@@ -46,6 +47,7 @@ class Pipeline:
         from dvc.exceptions import NotDvcRepoError
         from dvc.repo import Repo
 
+        logging.getLogger("dvc").setLevel(logging.ERROR)  # its own remarks would stand between the run's lines
         self.root = root
         self._lock = threading.RLock()
         self._began_with = self._definition()

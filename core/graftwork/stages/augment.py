@@ -39,7 +39,7 @@ def augment(context: Context, data: str) -> None:
         {**card, "splits": counts, "duplicates_dropped": len(splits.dropped), "mean": mean, "std": std},
     )
     sizes = ", ".join(f"{len(indices):,} {name}" for name, indices in splits.by_name().items())
-    context.progress.log(f"{data}: {sizes}")
+    context.progress.log(sizes)
 
 
 def statistics(images: Pixels) -> tuple[list[float], list[float]]:

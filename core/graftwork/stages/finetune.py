@@ -26,11 +26,11 @@ def finetune(context: Context, name: str) -> None:
     trained: dict[int, Trained] = {}
     used: list[Checkpoints] = []
     for index, seed in enumerate(context.settings.seeds):
-        job = work.job(seed, _Part(context.progress, index, len(context.settings.seeds), f"{name}, seed {seed}: "))
+        job = work.job(seed, _Part(context.progress, index, len(context.settings.seeds), f"seed {seed}: "))
         used.append(job.checkpoints)
         trained[seed] = train(job)
         best = max(row["validation_accuracy"] for row in trained[seed].history)
-        context.progress.log(f"{name}, seed {seed}: {best:.1%} on validation in {trained[seed].seconds:.1f} s")
+        context.progress.log(f"seed {seed}: {best:.1%} on validation in {trained[seed].seconds:.1f} s")
     history = history_csv({seed: result.history for seed, result in trained.items()})
     with atomic_folder(context.layout.tuned(name)) as folder:
         for seed, result in trained.items():

@@ -42,7 +42,7 @@ def transfer(context: Context, name: str) -> None:
     save_weights(folder / "start.safetensors", start, contract)
     write_json(folder / "manifest.json", manifest.as_json())
     counts = ", ".join(f"{count} {kind}" for kind, count in manifest.counts().items())
-    context.progress.log(f"{name}: {counts}; {manifest.coverage:.0%} of the trunk from the source")
+    context.progress.log(f"{counts}; {manifest.coverage:.0%} of the trunk from the source")
 
 
 def _with_trainable(
