@@ -59,17 +59,21 @@ class Pipeline:
             ) from None
 
     def nodes(self) -> list[Node]:
-        """Return the stages in an order in which they can run, otherwise as in dvc.yaml."""
+        """Return the stages of the root's dvc.yaml in an order in which they can run."""
+
+        def own(stage: Any) -> bool:
+            return Path(stage.path_in_repo) == Path("dvc.yaml")
+
         with self._dvc():
             graph = self._repo.index.graph
             found = {
                 stage.addressing: Node(
                     stage.addressing,
                     tuple(shlex.split(stage.cmd)),
-                    tuple(sorted(up.addressing for up in graph.successors(stage) if up.cmd)),
+                    tuple(sorted(up.addressing for up in graph.successors(stage) if own(up))),
                 )
                 for stage in self._repo.index.stages
-                if stage.cmd
+                if own(stage)
             }
         return _ordered(found)
 

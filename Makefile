@@ -1,0 +1,46 @@
+# Two promises: `make run` installs and runs the default job; `make test` installs and tests.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test test-fast lint bench templates clean
+
+run: .venv/installed
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/graftwork run
+
+test: .venv/tested
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+test-fast: .venv/tested
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/developed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks
+
+# What `graftwork init` writes is made from this workspace's own files; a test compares them.
+templates: .venv/installed
+	$(BIN)/python flows/graftwork_flows/templates/make.py
+
+clean:
+	-$(BIN)/graftwork server stop
+	rm -rf .venv .graftwork .prefect prefect.toml
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/tested: pyproject.toml | .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+.venv/developed: pyproject.toml | .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@

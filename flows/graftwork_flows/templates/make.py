@@ -1,0 +1,30 @@
+"""Make the templates of `graftwork init` from this repository's own workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+DATA = "plugins/graftwork_plugins/data/fashion_mnist.npz"
+IGNORED = (".graftwork/", ".prefect/", "prefect.toml", "/data/raw/", "/data/prepared/", "/weights/", "/report/", "__pycache__/")
+
+
+def templates() -> dict[str, str]:
+    """Return the templates by file name; on disk they end in .template, or DVC would run the second dvc.yaml."""
+    params = (ROOT / "params.yaml").read_text("utf-8")
+    assert params.count(DATA) == 2 and params.count("examples/strategies") == 1
+    params = params.replace(DATA, "data/fashion_mnist.npz").replace("examples/strategies", "strategies")
+    example = (ROOT / "examples" / "strategies" / "centre_logits.py").read_text("utf-8")
+    return {
+        "params.yaml": params,
+        "dvc.yaml": (ROOT / "dvc.yaml").read_text("utf-8"),
+        "dvcignore": (ROOT / ".dvcignore").read_text("utf-8"),
+        "gitignore": "\n".join(IGNORED) + "\n",
+        "centre_logits.py": example,
+    }
+
+
+if __name__ == "__main__":
+    for name, text in templates().items():
+        (HERE / f"{name}.template").write_text(text, "utf-8")
