@@ -11,6 +11,9 @@ from graftwork.errors import GraftworkError
 from graftwork_flows.stopping import Stop
 
 
+PREFECTS_OWN = ("Beginning flow run", "View at", "Finished in state", "Created task run", "Submitted task run")
+
+
 def say(message: str = "") -> None:
     """Print a line to standard output at once."""
     print(message, flush=True)
@@ -46,21 +49,18 @@ class LineProgress:
 
 
 class StageLines(logging.Handler):
-    """Print the flow's log records like LineProgress does, without Prefect's prefixes."""
+    """Print the flow's log records like LineProgress does, without Prefect's prefixes and remarks."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record under its stage's name; states of tasks are said by name alone."""
+        """Print one record under its stage's name; of Prefect's own remarks only that a stage was cached."""
         message = record.getMessage()
         stage = getattr(record, "task_run_name", "") or ""
         if record.levelno >= logging.ERROR:
             return  # the error is printed once, at the end
-        if message.startswith("Finished in state "):
-            state = message.removeprefix("Finished in state ")
-            if stage and state.startswith("Cached"):
-                say(f"{stage:<22} cached")
-            return
-        if stage and not message.startswith(("Created task run", "Submitted task run")):
-            say(f"{stage:<22} {message}")
+        if message.startswith("Finished in state Cached"):
+            say(f"{stage:<22} cached")
+        elif not message.startswith(PREFECTS_OWN):
+            say(f"{stage:<22} {message}" if stage else message)
 
 
 def listen_to_flow(quiet: bool) -> None:

@@ -41,12 +41,9 @@ def run_pipeline(
         _run_flow(root, parameters, quiet)
     else:
         _run_alone(root, overrides, strategies, recompute, wait_seconds, quiet)
-    if not overrides and not strategies:
-        say(f"\n{read_json(Layout(root).report / 'metrics.json')['verdict']}")
-        say(f"report  {Layout(root).report / 'report.html'}")
     if not quiet:
-        say(f"UI      {ui}" if ui else "UI      none: run without Prefect")
-        say(f"took    {time.monotonic() - started:.1f} s")
+        say(f"UI: {ui}" if ui else "UI: none, run without Prefect")
+        say(f"took {time.monotonic() - started:.1f} s")
     return 0
 
 
@@ -117,6 +114,8 @@ def _run_flow(root: Path, parameters: dict[str, Any], quiet: bool) -> None:
     listen_to_flow(quiet)
     state = transfer(**parameters, return_state=True)
     if state.is_completed():
+        if quiet:
+            say(state.message)
         return
     error = state.data if isinstance(state.data, GraftworkError) else TrainingError(state.message or state.name)
     raise error
@@ -135,6 +134,9 @@ def _run_alone(
             run.stop.check()
             if run.failures:
                 raise next(iter(run.failures.values()))
+        layout = Layout(folder)
+        say(read_json(layout.report / "metrics.json")["verdict"])
+        say(f"report: {layout.report / 'report.html'}")
 
     changes = as_overrides(root, strategies, 0, 0, 0, overrides)
     if not changes:

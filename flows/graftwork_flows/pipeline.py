@@ -67,15 +67,20 @@ class Pipeline:
         with self._dvc():
             graph = self._repo.index.graph
             found = {
-                stage.addressing: Node(
-                    stage.addressing,
+                stage.name: Node(
+                    stage.name,
                     tuple(shlex.split(stage.cmd)),
-                    tuple(sorted(up.addressing for up in graph.successors(stage) if own(up))),
+                    tuple(sorted(up.name for up in graph.successors(stage) if own(up))),
                 )
                 for stage in self._repo.index.stages
                 if own(stage)
             }
         return _ordered(found)
+
+    def changed(self, nodes: list[Node]) -> bool:
+        """Tell whether any stage's settings, inputs or outputs differ from what is recorded."""
+        with self._dvc():
+            return any(self._stage(node.name).changed() for node in nodes)
 
     def run(self, node: Node, compute: Callable[[], None], *, force: bool = False) -> Outcome:
         """Bring one stage up to date: leave it, restore it from DVC's cache, or compute and record it."""
@@ -90,13 +95,13 @@ class Pipeline:
             guard = self._guard(stage)
         if not own:
             with self._dvc():  # a user's own command: DVC runs and records it
-                self._repo.reproduce(node.name, single_item=True, force=force)
+                self._repo.reproduce(self._target(node.name), single_item=True, force=force)
             return "computed"
         with guard:
             compute()
         with self._dvc():
             self._check_definition()
-            self._repo.commit(node.name, force=True)
+            self._repo.commit(self._target(node.name), force=True)
         return "computed"
 
     def _restored(self, stage: Any) -> bool:
@@ -110,11 +115,15 @@ class Pipeline:
             self._repo.stage_cache.restore(stage)
         except RunCacheNotFoundError:
             return False
-        self._repo.commit(stage.addressing, force=True)
+        self._repo.commit(self._target(stage.name), force=True)
         return True
 
+    def _target(self, name: str) -> str:
+        """Name a stage so that the current folder doesn't matter, to which DVC takes a bare name."""
+        return f"{self.root / 'dvc.yaml'}:{name}"
+
     def _stage(self, name: str) -> Any:
-        (stage,) = self._repo.stage.collect(name)
+        (stage,) = self._repo.stage.collect(self._target(name))
         return stage
 
     @contextmanager
@@ -124,7 +133,7 @@ class Pipeline:
 
         paths = [[entry.fs_path for entry in entries if entry.fs.protocol == "local"] for entries in (stage.deps, stage.outs)]
         with self._translated():
-            held = rwlock(self._repo.tmp_dir, self._repo.fs, f"graftwork run: {stage.addressing}", *paths, False)
+            held = rwlock(self._repo.tmp_dir, self._repo.fs, f"graftwork run: {stage.name}", *paths, False)
             held.__enter__()
         try:
             yield

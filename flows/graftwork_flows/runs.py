@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -66,11 +66,18 @@ def begin(root: Path, *, force: bool = False, wait_seconds: float = 0.0, what: s
     """Open and check the workspace, hold its lock, heed signals."""
     stop = Stop()
     context = open_workspace(root)
-    pipeline = Pipeline(root)
-    with run_lock(context.layout.private, what, wait_seconds), stop_on_signals(stop), _computing_thread() as computing:
-        computing.submit(check_before_run, context).result()
+    with (
+        run_lock(context.layout.private, what, wait_seconds),
+        stop_on_signals(stop),
+        chdir(root),  # DVC's run cache takes the current folder for the workspace
+        _computing_thread() as computing,
+    ):
+        pipeline = Pipeline(root)
         _remove_former_strategies(context)
-        yield Run(context, pipeline, pipeline.nodes(), stop, computing, force)
+        nodes = pipeline.nodes()
+        if force or pipeline.changed(nodes):  # the check imports torch and timm: nothing to do needs neither
+            computing.submit(check_before_run, context).result()
+        yield Run(context, pipeline, nodes, stop, computing, force)
 
 
 def _computing_thread() -> Executor:
