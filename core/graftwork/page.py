@@ -1,1 +1,165 @@
-def render(*a): return ""
+"""The report as one HTML page that needs nothing else: the verdict first, then what it rests on."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from graftwork.evidence import RULES, Interval
+from graftwork.findings import Findings
+from graftwork.plots import Spread, cividis, curve, curves_svg, spreads_svg
+from graftwork.provenance import Provenance
+from graftwork.settings import Settings, Use
+from graftwork.verdicts import headline, percent, points
+
+SYMBOLS = {"positive": "▲", "neutral": "=", "negative": "▼", "inconclusive": "?"}
+MATRIX_CLASSES = 24  # more would not be read: then the commonest mistakes stand in the matrix's place
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class in the chosen strategy's eyes; fractions of 1, None where nothing was counted."""
+
+    name: str
+    images: int
+    recall: float | None
+    precision: float | None
+    scratch_recall: float | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the confusion matrix."""
+
+    count: int
+    share: float  # of its row
+    style: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture of training images as a data URL, with what it shows."""
+
+    name: str
+    url: str
+    caption: str
+
+
+def render(
+    findings: Findings, settings: Settings, provenance: Provenance, samples: Mapping[str, Path]
+) -> str:
+    """Return the page as one self-contained document; equal arguments give equal bytes."""
+    environment = Environment(
+        autoescape=True,
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "interval": _interval, "points": points, "stack": _stack}
+    page = environment.get_template("report.html.j2")
+    return page.render(
+        found=findings, settings=settings, provenance=provenance, rules=RULES, symbols=SYMBOLS,
+        samples=[_sample(name, path, settings) for name, path in samples.items()],
+        **_sentences(findings), **_plots(findings), **_classes(findings),
+    )  # fmt: skip
+
+
+def _sentences(findings: Findings) -> dict[str, Any]:
+    """Split the headline into the sentence on the chosen strategy, and the clauses on the others."""
+    whole = headline(findings)
+    kept = tuple(one for one in findings.strategies if one is findings.chosen or one is findings.scratch)
+    lead = headline(replace(findings, strategies=kept))
+    return {"whole": whole, "lead": lead, "rest": whole.removeprefix(lead).strip()}
+
+
+def _plots(findings: Findings) -> dict[str, Any]:
+    """Draw the plots, and return the curves' numbers beside them."""
+    histories = {found.name: found.history for found in findings.strategies}
+    rows = [Spread(found.name, found.accuracy, found.per_seed) for found in findings.strategies]
+    curves = {name: curve(history) for name, history in histories.items()}
+    return {
+        "spreads": spreads_svg(rows),
+        "curves": curves_svg(histories, findings.source_history),
+        "curve_rows": {**curves, "source model": curve(findings.source_history)},
+    }
+
+
+def _classes(findings: Findings) -> dict[str, Any]:
+    """Count what the chosen strategy takes for what; the matrix only while it can be read."""
+    confusion, scratch = findings.chosen.confusion, findings.scratch.confusion
+    rows = [
+        ClassRow(
+            name,
+            images=sum(confusion[row]),
+            recall=_recall(confusion, row),
+            precision=_share(confusion[row][row], sum(line[row] for line in confusion)),
+            scratch_recall=_recall(scratch, row),
+        )
+        for row, name in enumerate(findings.classes)
+    ]
+    readable = len(rows) <= MATRIX_CLASSES
+    return {"class_rows": rows, "matrix": _matrix(confusion) if readable else None, "mistakes": _mistakes(findings)}
+
+
+def _matrix(confusion: Sequence[Sequence[int]]) -> list[list[Cell]]:
+    shares = [[_share(count, sum(row)) or 0.0 for count in row] for row in confusion]
+    return [
+        [Cell(count, share, cividis(share)) for count, share in zip(counts, line, strict=True)]
+        for counts, line in zip(confusion, shares, strict=True)
+    ]
+
+
+def _mistakes(findings: Findings, most: int = 20) -> list[tuple[str, str, int, float]]:
+    """Return the commonest: true class, predicted class, count, share of the true class."""
+    names = findings.classes
+    found = [
+        (names[actual], names[predicted], count, count / sum(row))
+        for actual, row in enumerate(findings.chosen.confusion)
+        for predicted, count in enumerate(row)
+        if count and actual != predicted
+    ]
+    return sorted(found, key=lambda mistake: -mistake[2])[:most]
+
+
+def _recall(confusion: Sequence[Sequence[int]], row: int) -> float | None:
+    return _share(confusion[row][row], sum(confusion[row]))
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _sample(name: str, path: Path, settings: Settings) -> Sample:
+    augmentation = (settings.data.source if name == "source" else settings.data.target).augmentation
+    if augmentation:
+        views = f"Top row: training images as they are. Below: the same, augmented anew each time by {_stack(augmentation)}."
+    else:
+        views = "Training images as they are; this data is not augmented."
+    url = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    return Sample(name, url, views)
+
+
+def _stack(uses: Sequence[Use | str]) -> str:
+    """Return plugins as `full_copy + freeze (batch_norm: eval)`."""
+    return " + ".join(_use(use) for use in uses)
+
+
+def _use(use: Use | str) -> str:
+    if isinstance(use, str):
+        return use
+    settings = ", ".join(f"{key}: {value}" for key, value in use.settings.items())
+    return f"{use.name} ({settings})" if settings else use.name
+
+
+def _percent(fraction: float | None) -> str:
+    return "–" if fraction is None else percent(fraction)
+
+
+def _interval(interval: Interval) -> str:
+    return f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]"

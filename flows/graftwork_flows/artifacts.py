@@ -14,9 +14,10 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 def publish(layout: Layout) -> str:
     """Create the artifacts from report/metrics.json and return the verdict."""
     metrics = read_json(layout.report / "metrics.json")
+    metrics["strategies"] = dict(sorted(metrics["strategies"].items(), key=_rank))
     rows = [_row(name, found) for name, found in metrics["strategies"].items()]
     create_markdown_artifact(
-        key="transfer-report", markdown=_summary(metrics, rows, layout), description=metrics["verdict"]
+        key="transfer-report", markdown=_summary(metrics, rows, layout), description="Did transferring help?"
     )
     create_table_artifact(key="strategies", table=rows, description="Every strategy against training from scratch")
     return str(metrics["verdict"])
@@ -28,7 +29,10 @@ def _summary(metrics: dict[str, Any], rows: list[dict[str, str]], layout: Layout
     lines = [columns, alignment, *([row[column] for column in columns] for row in rows)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     target = metrics["target"]
-    return f"""## {metrics["verdict"]}
+    first, _, others = metrics["verdict"].partition(" images. ")
+    return f"""## {first}{" images." if others else ""}
+
+{others}
 
 {table}
 
@@ -39,6 +43,12 @@ Source model: {percent(metrics["source"]["accuracy"])}. Target: {target["trainin
 
 The whole report: `{layout.report / "report.html"}` (`graftwork report --open`)
 """
+
+
+def _rank(entry: tuple[str, dict[str, Any]]) -> tuple[bool, float]:
+    """Sort the control first, then the best."""
+    name, found = entry
+    return name != "scratch", -found["accuracy"]["mean"]
 
 
 def _row(name: str, found: dict[str, Any]) -> dict[str, str]:

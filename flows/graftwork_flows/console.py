@@ -40,7 +40,7 @@ class LineProgress:
         """Print where it is, now and then."""
         if time.monotonic() - self._told_at >= 2:
             self._told_at = time.monotonic()
-            self.log(f"{fraction:4.0%}  {message}")
+            self.log(f"{100 * fraction:.0f} %, {message}")
 
     def check(self) -> None:
         """Raise Interrupted when the run shall stop."""
@@ -60,7 +60,7 @@ class StageLines(logging.Handler):
         if message.startswith("Finished in state Cached"):
             say(f"{stage:<22} cached")
         elif not message.startswith(PREFECTS_OWN):
-            say(f"{stage:<22} {message}" if stage else message)
+            say(f"{stage:<22} {message.removeprefix(f'{stage}: ')}" if stage else message)
 
 
 def listen_to_flow(quiet: bool) -> None:

@@ -40,33 +40,29 @@ def run_name() -> str:
     validate_parameters=True,
 )
 def transfer(
-    workspace: Annotated[
-        str, Field(description="Folder with params.yaml and dvc.yaml, as seen by the worker.")
-    ] = ".",
-    strategies: Annotated[
-        list[str], Field(description="Run these strategies only (scratch is always run). Empty: all of params.yaml.")
-    ] = [],  # noqa: B006  # Prefect shows the default in its form
-    labels: Annotated[
-        int, Field(ge=0, description="Labelled target images to train on. 0: as in params.yaml.")
-    ] = 0,
-    seeds: Annotated[
-        int, Field(ge=0, le=100, description="Number of fine-tunings of each strategy, at least 2. 0: as in params.yaml.")
-    ] = 0,
-    finetune_epochs: Annotated[
-        int, Field(ge=0, description="Epochs of each fine-tuning. 0: as in params.yaml.")
-    ] = 0,
-    overrides: Annotated[
-        list[str], Field(description="Any other settings, each as key=value: finetune.lr=0.01")
-    ] = [],  # noqa: B006
-    recompute: Annotated[bool, Field(description="Run every stage, changed or not.")] = False,
-    wait_seconds: Annotated[
-        float, Field(ge=0, description="How long to wait for another run in this workspace to end.")
-    ] = 0,
+    workspace: str = ".",
+    strategies: list[str] = [],  # noqa: B006  # Prefect shows the default in its form
+    labels: Annotated[int, Field(ge=0)] = 0,
+    seeds: Annotated[int, Field(ge=0, le=100)] = 0,
+    finetune_epochs: Annotated[int, Field(ge=0)] = 0,
+    overrides: list[str] = [],  # noqa: B006
+    recompute: bool = False,
+    wait_seconds: Annotated[float, Field(ge=0)] = 0,
 ) -> State[Any]:
     """Fetch, augment, pretrain, transfer, fine-tune and report: does transferring help on this data?
 
     Without other settings than those of params.yaml the run works in the workspace itself. With any, it works in
     a git worktree of its own, and its outcome is kept as a DVC experiment of the flow run's name.
+
+    Args:
+        workspace: Folder with params.yaml and dvc.yaml, as the worker sees it.
+        strategies: Run these strategies of params.yaml only; scratch always runs. None named: all.
+        labels: Labelled target images to train on. 0: as in params.yaml.
+        seeds: Number of fine-tunings of each strategy, at least 2. 0: as in params.yaml.
+        finetune_epochs: Epochs of each fine-tuning. 0: as in params.yaml.
+        overrides: Any other settings, each as key=value, such as finetune.lr=0.01
+        recompute: Run every stage, changed or not.
+        wait_seconds: How long to wait for another run in this workspace to end.
     """
     root = Path(workspace).resolve()
     try:
@@ -123,7 +119,7 @@ def _stage_state(run: Run, node: Node) -> State[Any]:
     except Interrupted as error:
         return Cancelled(message=error.what)
     except GraftworkError as error:
-        get_run_logger().error("%s", error)
+        get_run_logger().error("%s: %s", node.name, error)
         return Failed(message=str(error))
     if outcome == "computed":
         progress.finish()
@@ -152,14 +148,14 @@ class TaskProgress:
 
     def log(self, message: str) -> None:
         """Log a line."""
-        self._log.info("%s", message)
+        self._log.info("%s: %s", self._stage, message)
 
     def advance(self, fraction: float, message: str) -> None:
         """Log and show the progress, at most every two seconds."""
         if time.monotonic() - self._told_at < UPDATE_SECONDS:
             return
         self._told_at = time.monotonic()
-        self._log.info("%3.0f %%  %s", 100 * fraction, message)
+        self._log.info("%s: %.0f %%, %s", self._stage, 100 * fraction, message)
         self._show(100 * fraction)
 
     def check(self) -> None:
