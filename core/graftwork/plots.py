@@ -1,0 +1,184 @@
+"""The report's plots: drawn by matplotlib without pyplot, inlined as SVG whose text follows the page's colours."""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
+
+from graftwork.evidence import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+History = Sequence[Mapping[str, float]]  # rows with seed, epoch, validation_accuracy
+
+INK = "#010203"  # stands for the page's text colour, which SVG calls currentColor
+CONTROL = "#80848c"
+# After Okabe & Ito, darkened where needed to keep 3:1 against white as well as against near-black.
+COLOURS = ("#0a78c2", "#d55e00", "#00956d", "#c0629a", "#a8800b", "#7a6fd0")
+WIDTH_INCHES = 4.7  # a phone shows the text at about its nominal 10 px
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One row of the plot of accuracies, all fractions of 1."""
+
+    name: str
+    accuracy: Interval
+    per_seed: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Validation accuracy against epoch, over seeds; fractions of 1."""
+
+    epochs: tuple[float, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]  # the lowest of all seeds
+    high: tuple[float, ...]
+
+
+def curve(history: History) -> Curve:
+    """Gather a history by epoch."""
+    by_epoch: dict[float, list[float]] = {}
+    for row in history:
+        by_epoch.setdefault(row["epoch"], []).append(row["validation_accuracy"])
+    epochs = tuple(sorted(by_epoch))
+    values = [by_epoch[epoch] for epoch in epochs]
+    mean = tuple(sum(found) / len(found) for found in values)
+    return Curve(epochs, mean, tuple(map(min, values)), tuple(map(max, values)))
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """Give every strategy its colour: grey for scratch, then the palette, again and again."""
+    others = [name for name in names if name != "scratch"]
+    return {"scratch": CONTROL} | {name: COLOURS[row % len(COLOURS)] for row, name in enumerate(others)}
+
+
+def shorten(text: str, characters: int) -> str:
+    """Return it on one line, with an ellipsis where it is longer."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= characters else line[: characters - 1] + "…"
+
+
+def draw_spreads(axes: Axes, rows: Sequence[Spread], ink: str) -> None:
+    """Draw a dot for each seed, the mean and its interval, each under its name; scratch's mean as a dashed line."""
+    palette = colours([row.name for row in rows])
+    for place, row in enumerate(rows):
+        colour, accuracy = palette[row.name], row.accuracy
+        axes.plot([100 * accuracy.low, 100 * accuracy.high], [place, place], color=colour, linewidth=8, alpha=0.3,
+                  solid_capstyle="butt")  # fmt: skip
+        seeds = [100 * value for value in row.per_seed]
+        axes.plot(seeds, [place] * len(seeds), "o", color=colour, markersize=4.5, markeredgewidth=0)
+        axes.plot(100 * accuracy.mean, place, "|", color=ink, markersize=14, markeredgewidth=2)
+        axes.text(0, place - 0.3, shorten(row.name, 44), color=ink, transform=axes.get_yaxis_transform())
+        if row.name == "scratch":
+            axes.axvline(100 * accuracy.mean, color=ink, linestyle=(0, (2, 2)), linewidth=1, alpha=0.6, zorder=0)
+    axes.set_ylim(len(rows) - 0.55, -0.8)
+    axes.set_yticks([])
+    axes.margins(x=0.06)
+    axes.set_xlabel("test accuracy, %")
+    axes.spines["left"].set_visible(False)
+
+
+def spreads_svg(rows: Sequence[Spread]) -> Markup:
+    """Return the strategies' accuracies as SVG."""
+    import matplotlib
+
+    with matplotlib.rc_context(_style("spreads")):
+        height = 0.55 + 0.55 * len(rows)
+        figure = _figure(height)
+        axes = figure.add_axes((0.02, 0.47 / height, 0.95, 1 - 0.5 / height))
+        draw_spreads(axes, rows, INK)
+        means = "; ".join(f"{row.name} {100 * row.accuracy.mean:.1f} %" for row in rows)
+        return _svg(figure, f"Test accuracy of each strategy, a dot for each seed, mean and interval: {means}")
+
+
+def curves_svg(histories: Mapping[str, History], source: History) -> Markup:
+    """Return a small panel for each strategy, scratch behind it in grey, and one for the source model."""
+    import matplotlib
+
+    names = [name for name in histories if name != "scratch"] or ["scratch"]
+    panels = len(names) + 1
+    palette, lines = colours(list(histories)), -(-panels // 2)
+    with matplotlib.rc_context(_style("curves")):
+        figure = _figure(0.2 + 1.45 * lines, layout="constrained")
+        grid = figure.subplots(lines, 2, sharey=True, squeeze=False).flatten()
+        for axes, name in zip(grid, names, strict=False):
+            _draw_curve(axes, curve(histories["scratch"]), CONTROL, "--")
+            if name != "scratch":
+                _draw_curve(axes, curve(histories[name]), palette[name], "-")
+            axes.set_title(shorten(name, 24), loc="left")
+        _draw_curve(grid[len(names)], curve(source), INK, "-")
+        grid[len(names)].set_title("source model", loc="left")
+        for axes in grid[panels:]:
+            axes.set_visible(False)
+        for axes in grid[max(panels - 2, 0) : panels]:
+            axes.set_xlabel("epoch")
+        listed = ", ".join(names)
+        return _svg(figure, f"Validation accuracy in percent against epoch, each beside scratch: {listed}; and the source")
+
+
+def _draw_curve(axes: Axes, found: Curve, colour: str, line: str) -> None:
+    percents = [[100 * value for value in values] for values in (found.mean, found.low, found.high)]
+    axes.fill_between(found.epochs, percents[1], percents[2], color=colour, alpha=0.2, linewidth=0)
+    marker = "o" if len(found.epochs) == 1 else ""
+    axes.plot(found.epochs, percents[0], line, color=colour, marker=marker, linewidth=1.6)
+    axes.xaxis.get_major_locator().set_params(integer=True, nbins=5)  # type: ignore[call-arg]
+    axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
+
+
+def cividis(share: float) -> str:
+    """Return a cell's style: the background of a share from 0 to 1, and the text colour that reads on it."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    red, green, blue, _ = colormaps["cividis"](0.0 if math.isnan(share) else share)
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in (red, green, blue)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    text = "#000" if luminance > 0.179 else "#fff"  # where both contrast alike
+    return f"background:{to_hex((red, green, blue))};color:{text}"
+
+
+def _style(salt: str) -> dict[Any, Any]:
+    inks = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
+    return {
+        **dict.fromkeys(inks, INK),
+        "svg.fonttype": "none", "svg.hashsalt": f"graftwork-{salt}", "text.parse_math": False, "font.size": 10,
+        "font.family": "DejaVu Sans", "axes.titlesize": 10, "axes.linewidth": 0.7, "xtick.major.width": 0.7,
+        "ytick.major.width": 0.7, "axes.spines.top": False, "axes.spines.right": False,
+    }  # fmt: skip
+
+
+def _figure(height_inches: float, layout: Any = None) -> Figure:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH_INCHES, height_inches), dpi=72, layout=layout)
+    FigureCanvasSVG(figure)
+    return figure
+
+
+def _svg(figure: Figure, label: str) -> Markup:
+    import io
+
+    text = io.StringIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # the browser has fonts that matplotlib hasn't
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    drawing = text.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    drawing = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", drawing, flags=re.DOTALL)
+    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)  # figure_1 and the like, equal in all drawings
+    box = re.search(r'viewBox="[^"]*"', drawing)
+    assert box is not None, "matplotlib writes a viewBox"
+    head = f'<svg class="plot" role="img" aria-label="{escape(label)}" {box[0]}>'
+    body = drawing[drawing.index(">") + 1 :].replace("xlink:href", "href").replace(INK, "currentColor")
+    return Markup(head + body)
