@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -11,11 +12,11 @@ from pydantic import BaseModel, ValidationError
 
 import graftwork
 from graftwork.errors import SettingsError, did_you_mean, listed
-from graftwork.settings import Settings
+from graftwork.settings import DataSettings, Settings, Use
 from graftwork.yaml_source import YamlSource, parse_value, read_yaml
 
 if TYPE_CHECKING:
-    from graftwork.registry import Registry
+    from graftwork.registry import Kind, Registry
 
 Location = tuple[str | int, ...]
 
@@ -118,22 +119,49 @@ def _is_key(part: str | int) -> bool:
 
 
 def _check_versions(settings: Settings, source: YamlSource) -> None:
-    named = settings.versions.get("graftwork")
-    if named != graftwork.__version__:
+    """Raise unless every package in `versions` is installed in just that version."""
+    for name, wanted in settings.versions.items():
+        found = graftwork.__version__ if name == "graftwork" else _installed(name)
+        if found != wanted:
+            raise SettingsError(
+                f"These settings are for {name} {wanted}, but {found or 'none'} is installed",
+                where=f"{source.place(('versions', name))}, key versions.{name}",
+                fix=f"pip install {name}=={wanted}" + (f"; or set it to {found}: every stage runs again" if found else ""),
+            )  # fmt: skip
+    if "graftwork" not in settings.versions:
         raise SettingsError(
-            f"These settings are for graftwork {named}, but {graftwork.__version__} is installed",
-            where=f"{source.place(('versions', 'graftwork'))}, key versions.graftwork",
-            fix=f"set it to {graftwork.__version__} (every stage runs again), or pip install graftwork=={named}",
-        )
+            "The key 'graftwork' is missing", where=f"{source.place(('versions',))}, key versions",
+            fix=f"add graftwork: {graftwork.__version__}",
+        )  # fmt: skip
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _check_uses(settings: Settings, registry: Registry, source: YamlSource) -> None:
-    registry.check("model", settings.model, source, ("model",))
+    """Raise unless every plugin that is named exists, takes its settings, and has its package in `versions`."""
+    for kind, use, location in _uses(settings):
+        plugin = registry.check(kind, use, source, location)
+        if plugin.package and plugin.package not in settings.versions:
+            raise SettingsError(
+                f"{use.name} comes from {plugin.origin}, of which `versions` says nothing",
+                where=f"{source.place(location)}, key {'.'.join(map(str, location))}",
+                expected="every package that decides the results, so that an upgrade runs the stages again",
+                fix=f"add {plugin.origin.replace(' ', ': ')} under versions",
+            )  # fmt: skip
+
+
+def _uses(settings: Settings) -> Iterator[tuple[Kind, Use, Location]]:
+    yield "model", settings.model, ("model",)
     for name in ("source", "target"):
-        data = getattr(settings.data, name)
-        registry.check("dataset", data.dataset, source, ("data", name, "dataset"))
+        data: DataSettings = getattr(settings.data, name)
+        yield "dataset", data.dataset, ("data", name, "dataset")
         for index, use in enumerate(data.augmentation):
-            registry.check("augmentation", use, source, ("data", name, "augmentation", index))
+            yield "augmentation", use, ("data", name, "augmentation", index)
     for strategy, stack in settings.strategies.items():
         for index, use in enumerate(stack):
-            registry.check("strategy", use, source, ("strategies", strategy, index))
+            yield "strategy", use, ("strategies", strategy, index)

@@ -34,7 +34,8 @@ class Plugin:
     kind: Kind
     name: str
     factory: type
-    origin: str
+    origin: str  # for people
+    package: str | None  # the distribution; None for a local file
 
     @property
     def summary(self) -> str:
@@ -57,6 +58,7 @@ class Registry:
     plugins: dict[tuple[Kind, str], Plugin] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)  # origin → why it could not be loaded
     _origin: str = "?"
+    _package: str | None = None
 
     def dataset(self, name: str, factory: type) -> None:
         """Offer a dataset: `load(path, image) -> RawImages`."""
@@ -87,8 +89,8 @@ class Registry:
         """Return the augmentations of a dataset's training images, in order."""
         return [self.create("augmentation", use) for use in data.augmentation]
 
-    def check(self, kind: Kind, use: Use, source: YamlSource, location: Location) -> None:
-        """Raise SettingsError, with the place in the file, unless `use` can be created."""
+    def check(self, kind: Kind, use: Use, source: YamlSource, location: Location) -> Plugin:
+        """Return the plugin that `use` names; raise SettingsError, with the place, unless it can be created."""
         plugin = self._find(kind, use.name, where=f"{source.place(location)}, key {_dotted(location)}")
         try:
             plugin.create(use.settings)
@@ -96,6 +98,7 @@ class Registry:
             raise settings_error(error, plugin.factory, source, (*location, use.name)) from None
         except ValueError as error:
             raise SettingsError(f"{use.name}: {error}", where=f"key {_dotted(location)}") from None
+        return plugin
 
     def _find(self, kind: Kind, name: str, where: str) -> Plugin:
         plugin = self.plugins.get((kind, name))
@@ -127,7 +130,7 @@ class Registry:
             )
         if "__pydantic_config__" not in vars(factory):
             factory.__pydantic_config__ = STRICT  # type: ignore[attr-defined]  # pydantic's own hook
-        self.plugins[kind, name] = Plugin(kind, name, factory, self._origin)
+        self.plugins[kind, name] = Plugin(kind, name, factory, self._origin, self._package)
 
 
 def load_plugins(local: Path | None = None) -> Registry:
@@ -141,7 +144,7 @@ def load_plugins(local: Path | None = None) -> Registry:
     for point in points:
         origin = _origin_of(point)
         try:
-            _register(registry, point.load(), origin)
+            _register(registry, point.load(), origin, point.dist.name if point.dist else None)
         except Exception as error:  # a stranger's plugin must not take us down
             registry.failures[origin] = f"{type(error).__name__}: {error}"
     for file in _local_files(local):
@@ -149,14 +152,14 @@ def load_plugins(local: Path | None = None) -> Registry:
     return registry
 
 
-def _register(registry: Registry, module: object, origin: str) -> None:
+def _register(registry: Registry, module: object, origin: str, package: str | None) -> None:
     """Let one module register its plugins: all of them, or, when it fails, none."""
     manager = pluggy.PluginManager("graftwork")
     manager.add_hookspecs(DistributionHooks)
     manager.register(module, name=origin)
     manager.check_pending()
     before = dict(registry.plugins)
-    registry._origin = origin
+    registry._origin, registry._package = origin, package
     try:
         manager.hook.register_plugins(register=registry)
     except Exception:
@@ -201,7 +204,7 @@ def _local_files(local: Path | None) -> list[Path]:
 
 def _register_local(registry: Registry, file: Path) -> None:
     try:
-        _register(registry, _import_file(file), f"local file {file.name}")
+        _register(registry, _import_file(file), f"local file {file.name}", package=None)
     except PluginError:
         raise
     except Exception as error:

@@ -41,9 +41,9 @@ class DataSettings(Frozen):
     path: str = Field(min_length=1)
     validation: SplitSize
     test: SplitSize
+    augmentation: tuple[Use, ...]  # no default: dvc.yaml names the key
     labels: int | None = Field(default=None, ge=1)
     duplicates: Literal["refuse", "drop"] = "refuse"
-    augmentation: tuple[Use, ...] = ()
 
 
 class Data(Frozen):

@@ -1,0 +1,254 @@
+"""The report page: safe with any text, complete in itself, and the same for the same findings."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graftwork.evidence import RULES, Interval, paired_gain, student_interval, verdict
+from graftwork.findings import Findings, StrategyFindings
+from graftwork.page import MATRIX_CLASSES, render
+from graftwork.pictures import gains_png_url
+from graftwork.plots import colours, curve, shorten
+from graftwork.provenance import Provenance
+from graftwork.settings import Settings
+from PIL import Image
+
+HOSTILE = ("<script>alert(1)</script>", "$\\frac{1}$", "x" * 300, '" onload="a', "貓\n</svg><!--")
+SCRATCH = (0.60, 0.64, 0.62)
+PROVENANCE = Provenance(
+    "0123456789ab", "Linux <b>", {"graftwork": "0.1.0"}, {"data/raw/source": "d41d8cd98f00"}
+)
+
+
+def tensor(name: str, kind: str, trainable: bool | None = True) -> dict[str, Any]:
+    sha256 = "ab" * 32 if kind == "copied" else ""
+    return {"name": name, "kind": kind, "shape": [2, 3], "trainable": trainable, "why": "", "sha256": sha256}
+
+
+def strategy(
+    name: str, per_seed: tuple[float, ...], classes: int, seconds: float | None = 1.5
+) -> StrategyFindings:
+    gain = None if name == "scratch" else paired_gain(per_seed, SCRATCH, 0.95)
+    rows = [[5 if row == column else 1 for column in range(classes)] for row in range(classes)]
+    counts = {"copied": 1, "adapted": 0, "dropped": 0, "new": 1}
+    tensors = [tensor("stem.weight", "copied", None), tensor("head.weight", "new")]
+    return StrategyFindings(
+        name=name,
+        stack=() if name == "scratch" else ("full_copy",),
+        accuracy=student_interval(per_seed, 0.95),
+        per_seed=per_seed,
+        validation_accuracy=sum(per_seed),
+        gain=gain,
+        verdict=None if gain is None else verdict(gain, 0.01),
+        confusion=tuple(map(tuple, rows)),
+        trainable_share=0.5,
+        seconds=seconds,
+        history=[
+            {"seed": seed, "epoch": epoch, "loss": 1.0, "validation_accuracy": value * epoch / 2}
+            for seed, value in enumerate(per_seed)
+            for epoch in (1.0, 2.0)
+        ],
+        manifest={"strategy": name, "coverage": 0.9, "counts": counts, "tensors": tensors},
+    )
+
+
+def make_findings(classes: tuple[str, ...] = ("cat", "dog"), *extra: StrategyFindings) -> Findings:
+    shifts = {"scratch": 0.0, "better": 0.2, "worse": -0.2, "same": 0.001}
+    found = [
+        strategy(name, tuple(a + shift for a in SCRATCH), len(classes)) for name, shift in shifts.items()
+    ]
+    unclear = strategy("unclear", (0.7, 0.55, 0.66), len(classes), seconds=None)
+    return Findings(
+        strategies=(*found, unclear, *extra),
+        classes=classes,
+        source_classes=("car", "<i>bus</i>"),
+        source_accuracy=0.9,
+        source_history=[{"seed": 0.0, "epoch": 1.0, "loss": 1.0, "validation_accuracy": 0.9}],
+        source_seconds=None,
+        training_images=100,
+        test_images=300,
+        confidence=0.95,
+        margin=0.01,
+    )
+
+
+def make_settings(augmentation: tuple[object, ...] = ("flip",)) -> Settings:
+    def data(uses: tuple[object, ...]) -> dict[str, Any]:
+        return {"dataset": "npz", "path": "a.npz", "validation": 10, "test": 10, "augmentation": uses}
+
+    training = {"epochs": 2, "batch_size": 2, "optimizer": "sgd", "lr": 0.1}
+    engine = {"device": "cpu", "threads": 1, "precision": "float32", "memory_format": "contiguous"}
+    return Settings.model_validate({
+        "versions": {}, "local_plugins": "plugins", "seed": 0, "seeds": (7, 8, 9),
+        "image": {"size": 8, "channels": 1},
+        "data": {"source": data(()), "target": data(augmentation)}, "model": "mlp", "pretrain": training,
+        "transfer": {"minimum_coverage": 0.5}, "finetune": training, "engine": engine,
+        "strategies": {"scratch": (), "better": ("full_copy",)},
+        "evidence": {"confidence": 0.95, "margin": 0.01},
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("samples")
+    paths = {name: folder / f"{name}.png" for name in ("source", "target")}
+    for path in paths.values():
+        Image.new("L", (16, 8)).save(path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def page(samples: dict[str, Path]) -> str:
+    return render(make_findings(), make_settings(), PROVENANCE, samples)
+
+
+class Elements(HTMLParser):
+    """Collects the tags and attributes that a browser would obey."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def visible(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
+
+
+def test_the_verdict_comes_before_the_first_table(page: str) -> None:
+    hero = page.index('<p class="verdict">Transfer helped: better reaches 82.0')
+    assert page.index("<body>") < hero < page.index("<table")
+
+
+def test_every_strategy_and_every_verdict_appears(page: str) -> None:
+    for name, word in {
+        "better": "positive",
+        "worse": "negative",
+        "same": "neutral",
+        "unclear": "inconclusive",
+    }.items():
+        row = page[page.index(f'<span class="name">{name}</span>') :].partition("</tr>")[0]
+        assert f"chip {word}" in row
+    for rule in RULES.values():
+        assert escape(rule) in page
+
+
+def test_only_a_difference_outside_the_noise_is_bold(page: str) -> None:
+    assert re.findall(r"<strong>(.*?)</strong>", page) == ["+20.0", "−20.0"]
+
+
+def test_seconds_of_another_machine_are_a_dash(page: str) -> None:
+    row = page[page.index('<span class="name">unclear</span>') :].partition("</tr>")[0]
+    assert row.rstrip().endswith('<td class="number">–</td>')
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_is_shown_and_not_obeyed(text: str, samples: dict[str, Path]) -> None:
+    hostile = strategy(text, (0.9, 0.91, 0.92), 2)
+    page = render(make_findings((text, "dog"), hostile), make_settings(), PROVENANCE, samples)
+    seen = Elements()
+    seen.feed(page)
+    assert "<!--" not in page
+    assert not seen.tags & {"script", "b", "i"}
+    assert not [name for name in seen.attributes if name.startswith("on")]
+    assert page.count("</svg>") == 2
+    assert str(escape(text)).replace("&quot;", "&#34;") in page
+
+
+def test_the_page_refers_to_nothing_outside(page: str) -> None:
+    assert "://" not in page
+    assert "@import" not in page
+    for target in re.findall(r"""(?:src|href|action|data)=["']([^"']*)""", page):
+        assert target.startswith(("data:image/png;base64,", "#"))
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+
+
+def test_equal_findings_give_equal_bytes(page: str, samples: dict[str, Path]) -> None:
+    assert render(make_findings(), make_settings(), PROVENANCE, samples) == page
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(page: str) -> None:
+    ids = re.findall(r'\sid="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    references = re.findall(r'href="#([^"]*)"', page) + re.findall(r"url\(#([^)]*)\)", page)
+    assert set(references) <= set(ids)
+
+
+def test_plots_are_well_formed_named_and_follow_the_text_colour(page: str) -> None:
+    drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(drawings) == 2
+    for drawing in drawings:
+        root = ElementTree.fromstring(drawing)
+        assert root.get("role") == "img" and root.get("aria-label")
+        assert "currentColor" in drawing and "#010203" not in drawing
+
+
+def test_drawing_leaves_matplotlibs_settings_alone(samples: dict[str, Path]) -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    render(make_findings(), make_settings(), PROVENANCE, samples)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_captions_tell_whether_the_data_is_augmented(page: str) -> None:
+    assert "augmented anew each time by flip" in visible(page)
+    assert visible(page).count("this data is not augmented") == 1
+    assert page.count('<img class="sample small"') == 2
+
+
+def test_many_classes_get_their_commonest_mistakes_in_the_matrix_place(samples: dict[str, Path]) -> None:
+    classes = tuple(f"class {number}" for number in range(MATRIX_CLASSES + 1))
+    page = render(make_findings(classes), make_settings(), PROVENANCE, samples)
+    assert "The commonest mistakes" in page
+    assert 'class="matrix"' not in page
+
+
+def test_scratch_alone_has_a_page_too(samples: dict[str, Path]) -> None:
+    findings = make_findings()
+    page = render(replace(findings, strategies=findings.strategies[:1]), make_settings(), PROVENANCE, samples)
+    assert "No strategy that transfers was run" in visible(page)
+
+
+def test_a_class_that_is_never_predicted_has_no_precision(samples: dict[str, Path]) -> None:
+    findings = make_findings()
+    blind = tuple(replace(found, confusion=((9, 0), (9, 0))) for found in findings.strategies)
+    page = render(replace(findings, strategies=blind), make_settings(), PROVENANCE, samples)
+    assert '<td class="number">0.0 %</td><td class="number">–</td>' in page
+
+
+def test_a_curve_tells_mean_lowest_and_highest_of_each_epoch() -> None:
+    rows = [
+        {"epoch": epoch, "validation_accuracy": value}
+        for epoch, value in ((2.0, 0.5), (1.0, 0.2), (1.0, 0.4))
+    ]
+    found = curve(rows)
+    assert found.epochs == (1.0, 2.0)
+    assert found.mean == pytest.approx((0.3, 0.5))
+    assert (found.low, found.high) == ((0.2, 0.5), (0.4, 0.5))
+
+
+def test_long_names_end_in_an_ellipsis_and_stand_on_one_line() -> None:
+    assert shorten("a\nb\x00c", 10) == "a b c"
+    assert shorten("x" * 300, 10) == "x" * 9 + "…"
+
+
+def test_more_strategies_than_colours_still_have_colours() -> None:
+    assert len(colours([f"s{number}" for number in range(20)])) == 21
+
+
+def test_the_png_shows_any_name() -> None:
+    accuracy = {**vars(Interval(0.5, 0.4, 0.6)), "per_seed": [0.4, 0.6]}
+    url = gains_png_url({"strategies": {name: {"accuracy": accuracy} for name in ("scratch", *HOSTILE[:4])}})
+    assert url.startswith("data:image/png;base64,")

@@ -1,0 +1,128 @@
+"""The invariant between the flow's way and DVC's: one record, whoever computed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from graftwork.errors import StateError
+from graftwork.layout import Layout
+from graftwork_flows.pipeline import Pipeline
+from graftwork_flows.runs import begin, run_plainly
+from tests.flows.conftest import call, commit, edit
+from tests.flows.recorder import Recorder
+
+
+def compute(workspace: Path) -> list[str]:
+    """Run the pipeline in this process; return the stages that core computed."""
+    recorder = Recorder()
+    with begin(workspace) as run:
+        recorder.watch(run)
+        run_plainly(run, lambda stage: recorder)
+        assert not run.failures, run.failures
+    return recorder.computed
+
+
+def test_a_second_run_computes_nothing_and_dvc_finds_nothing_to_do(workspace: Path) -> None:
+    assert len(compute(workspace)) == 12
+    lock = (workspace / "dvc.lock").read_bytes()
+    assert compute(workspace) == []
+    assert "up to date" in call(workspace, "dvc", "status")
+    assert "Running stage" not in call(workspace, "dvc", "repro")
+    assert (workspace / "dvc.lock").read_bytes() == lock
+
+
+def test_after_dvc_repro_a_run_computes_nothing_and_both_compute_the_same_bits(
+    workspace: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(workspace, tmp_path / "other"))
+    call(workspace, "dvc", "repro")
+    theirs = (workspace / "dvc.lock").read_text().splitlines()
+    assert compute(workspace) == []
+    assert (workspace / "dvc.lock").read_text().splitlines() == theirs
+    compute(other)
+    ours = (other / "dvc.lock").read_text().splitlines()
+    assert len(ours) == len(theirs)
+    differing = [number for number, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]]
+    page = next(number for number, line in enumerate(ours) if "report/report.html" in line)
+    assert set(differing) <= {page + 2, page + 3}, "only the report, which tells the seconds, may differ"
+
+
+def test_a_changed_strategy_runs_alone_with_the_report_and_going_back_restores(workspace: Path) -> None:
+    compute(workspace)
+    lock = (workspace / "dvc.lock").read_bytes()
+    edit(workspace / "params.yaml", "[full_copy, freeze]", "[full_copy, {freeze: {batch_norm: update}}]")
+    assert compute(workspace) == ["transfer@freeze", "finetune@freeze", "report"]
+    edit(workspace / "params.yaml", "[full_copy, {freeze: {batch_norm: update}}]", "[full_copy, freeze]")
+    assert compute(workspace) == []
+    assert (workspace / "dvc.lock").read_bytes() == lock
+
+
+def test_a_changed_setting_is_never_answered_with_stale_results(workspace: Path) -> None:
+    compute(workspace)
+    edit(workspace / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 1")
+    computed = compute(workspace)
+    assert {"finetune@scratch", "finetune@full_copy", "finetune@freeze", "report"} == set(computed)
+
+
+def test_a_new_strategy_is_one_line(workspace: Path) -> None:
+    compute(workspace)
+    edit(workspace / "params.yaml", "  freeze:", "  pulled: [full_copy, {l2_sp: {alpha: 0.1}}]\n  freeze:")
+    assert compute(workspace) == ["transfer@pulled", "finetune@pulled", "report"]
+
+
+def test_a_removed_strategy_leaves_nothing_behind(workspace: Path) -> None:
+    compute(workspace)
+    edit(workspace / "params.yaml", "  freeze: [full_copy, freeze]\n", "")
+    assert compute(workspace) == ["report"]
+    assert not Layout(workspace).tuned("freeze").exists()
+    assert "up to date" in call(workspace, "dvc", "status")
+
+
+def test_settings_that_change_meanwhile_are_not_recorded(workspace: Path) -> None:
+    pipeline = Pipeline(workspace)
+    first = pipeline.nodes()[0]
+    with pytest.raises(StateError, match=r"params\.yaml changed while the run was going on"):
+        pipeline.run(first, lambda: edit(workspace / "params.yaml", "seed: 0", "seed: 1"))
+    assert not (workspace / "dvc.lock").exists()
+
+
+def test_a_stage_that_computes_is_busy_for_dvc(workspace: Path) -> None:
+    pipeline = Pipeline(workspace)
+    said: list[str] = []
+
+    def compute_slowly() -> None:
+        from tests.flows.conftest import run
+
+        said.append(run(workspace, "dvc", "repro", "fetch@source").stderr)
+        raise StateError("stop here")
+
+    with pytest.raises(StateError, match="stop here"):
+        pipeline.run(pipeline.nodes()[0], compute_slowly)
+    assert "busy" in said[0]
+
+
+def test_a_pushed_workspace_is_the_same_in_a_fresh_clone(workspace: Path, tmp_path: Path) -> None:
+    compute(workspace)
+    call(workspace, "dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
+    commit(workspace)
+    call(workspace, "dvc", "push", "-q")
+    clone = tmp_path / "clone"
+    call(tmp_path, "git", "clone", "-q", str(workspace), str(clone))
+    call(clone, "dvc", "pull", "-q")
+    assert compute(clone) == []
+    assert "up to date" in call(clone, "dvc", "status")
+    assert Layout(clone).report.joinpath("report.html").is_file()
+
+
+def test_a_users_own_stage_runs_along(workspace: Path) -> None:
+    with (workspace / "dvc.yaml").open("a") as file:
+        file.write(
+            "  mine:\n    cmd: cp report/metrics.json copy.json\n"
+            "    deps: [report/metrics.json]\n    outs: [copy.json]\n"
+        )
+    compute(workspace)
+    assert (workspace / "copy.json").is_file()
+    assert compute(workspace) == []
