@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from graftwork.settings import Settings, Use
 from graftwork.verdicts import headline, percent, points
 
 SYMBOLS = {"positive": "▲", "neutral": "=", "negative": "▼", "inconclusive": "?"}
+# Where a figure and what belongs to it must not be torn apart: "82.9 %", "+3.5 [+1.5, +5.5]".
+TIES = re.compile(r"(?<=\d) (?=[%\[])|(?<=\d,) (?=[+−])")
 MATRIX_CLASSES = 24  # more would not be read: then the commonest mistakes stand in the matrix's place
 
 
@@ -50,9 +53,7 @@ class Sample:
     caption: str
 
 
-def render(
-    findings: Findings, settings: Settings, provenance: Provenance, samples: Mapping[str, Path]
-) -> str:
+def render(findings: Findings, settings: Settings, provenance: Provenance, samples: dict[str, Path]) -> str:
     """Return the page as one self-contained document; equal arguments give equal bytes."""
     environment = Environment(
         autoescape=True,
@@ -75,11 +76,16 @@ def _sentences(findings: Findings) -> dict[str, Any]:
     whole = headline(findings)
     kept = tuple(one for one in findings.strategies if one is findings.chosen or one is findings.scratch)
     lead = headline(replace(findings, strategies=kept))
-    return {"whole": whole, "lead": lead, "rest": whole.removeprefix(lead).strip()}
+    rest = whole.removeprefix(lead).strip()
+    return {"whole": whole, "lead": _tied(lead), "rest": _tied(rest)}
+
+
+def _tied(text: str) -> str:
+    return TIES.sub("\N{NO-BREAK SPACE}", text)
 
 
 def _plots(findings: Findings) -> dict[str, Any]:
-    """Draw the plots, and return the curves' numbers beside them."""
+    """Draw the plots, and return the numbers of the curves with them."""
     histories = {found.name: found.history for found in findings.strategies}
     rows = [Spread(found.name, found.accuracy, found.per_seed) for found in findings.strategies]
     curves = {name: curve(history) for name, history in histories.items()}
@@ -103,8 +109,8 @@ def _classes(findings: Findings) -> dict[str, Any]:
         )
         for row, name in enumerate(findings.classes)
     ]
-    readable = len(rows) <= MATRIX_CLASSES
-    return {"class_rows": rows, "matrix": _matrix(confusion) if readable else None, "mistakes": _mistakes(findings)}
+    matrix = _matrix(confusion) if len(rows) <= MATRIX_CLASSES else None
+    return {"class_rows": rows, "matrix": matrix, "mistakes": _mistakes(findings)}
 
 
 def _matrix(confusion: Sequence[Sequence[int]]) -> list[list[Cell]]:
@@ -138,9 +144,9 @@ def _share(part: int, whole: int) -> float | None:
 def _sample(name: str, path: Path, settings: Settings) -> Sample:
     augmentation = (settings.data.source if name == "source" else settings.data.target).augmentation
     if augmentation:
-        views = f"Top row: training images as they are. Below: the same, augmented anew each time by {_stack(augmentation)}."
+        views = f"Top row: as they are. Below: the same, augmented anew each time by {_stack(augmentation)}."
     else:
-        views = "Training images as they are; this data is not augmented."
+        views = "As they are; this data is not augmented."
     url = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
     return Sample(name, url, views)
 

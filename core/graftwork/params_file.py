@@ -73,12 +73,13 @@ def settings_error(
     error: ValidationError, model: type, source: YamlSource, prefix: Location = ()
 ) -> SettingsError:
     """Turn pydantic's first complaint into a message with file, line, key, found and expected."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
+    unknown = ("extra_forbidden", "unexpected_keyword_argument")
+    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] not in unknown)
+    first = problems[0]  # a misspelt key first: the key that is missing is then explained
     location = prefix + tuple(part for part in first["loc"] if _is_key(part))
     where = f"{source.place(location)}, key {'.'.join(map(str, location)) or '(top level)'}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    if first["type"] in unknown:
         known = keys_at(model, location[len(prefix) : -1])
         suggestion = did_you_mean(str(location[-1]), known)
         return SettingsError(

@@ -1,8 +1,8 @@
-"""The report's plots: drawn by matplotlib without pyplot, inlined as SVG whose text follows the page's colours."""
+"""The report's plots, drawn by matplotlib without pyplot, as inline SVG in the page's own text colour."""
 
 from __future__ import annotations
 
-import math
+import io
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ INK = "#010203"  # stands for the page's text colour, which SVG calls currentCol
 CONTROL = "#80848c"
 # After Okabe & Ito, darkened where needed to keep 3:1 against white as well as against near-black.
 COLOURS = ("#0a78c2", "#d55e00", "#00956d", "#c0629a", "#a8800b", "#7a6fd0")
-WIDTH_INCHES = 4.7  # a phone shows the text at about its nominal 10 px
+WIDTH_INCHES = 4.2  # a phone shows the text at about its nominal 10 px
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,20 @@ def shorten(text: str, characters: int) -> str:
     return line if len(line) <= characters else line[: characters - 1] + "…"
 
 
-def draw_spreads(axes: Axes, rows: Sequence[Spread], ink: str) -> None:
-    """Draw a dot for each seed, the mean and its interval, each under its name; scratch's mean as a dashed line."""
+def draw_spreads(axes: Axes, rows: Sequence[Spread]) -> None:
+    """Draw under each name its seeds as dots, the mean and its interval; scratch's mean as a dashed line."""
     palette = colours([row.name for row in rows])
     for place, row in enumerate(rows):
         colour, accuracy = palette[row.name], row.accuracy
-        axes.plot([100 * accuracy.low, 100 * accuracy.high], [place, place], color=colour, linewidth=8, alpha=0.3,
-                  solid_capstyle="butt")  # fmt: skip
+        ends = [100 * accuracy.low, 100 * accuracy.high]
+        axes.plot(ends, [place, place], color=colour, linewidth=8, alpha=0.3, solid_capstyle="butt")
         seeds = [100 * value for value in row.per_seed]
         axes.plot(seeds, [place] * len(seeds), "o", color=colour, markersize=4.5, markeredgewidth=0)
-        axes.plot(100 * accuracy.mean, place, "|", color=ink, markersize=14, markeredgewidth=2)
-        axes.text(0, place - 0.3, shorten(row.name, 44), color=ink, transform=axes.get_yaxis_transform())
+        axes.plot(100 * accuracy.mean, place, "|", color=INK, markersize=14, markeredgewidth=2)
+        axes.text(0, place - 0.27, shorten(row.name, 40), color=INK, transform=axes.get_yaxis_transform())
         if row.name == "scratch":
-            axes.axvline(100 * accuracy.mean, color=ink, linestyle=(0, (2, 2)), linewidth=1, alpha=0.6, zorder=0)
+            dashed = (0.0, (2.0, 2.0))
+            axes.axvline(100 * accuracy.mean, color=INK, linestyle=dashed, linewidth=1, alpha=0.6, zorder=0)
     axes.set_ylim(len(rows) - 0.55, -0.8)
     axes.set_yticks([])
     axes.margins(x=0.06)
@@ -92,13 +93,13 @@ def spreads_svg(rows: Sequence[Spread]) -> Markup:
     """Return the strategies' accuracies as SVG."""
     import matplotlib
 
-    with matplotlib.rc_context(_style("spreads")):
+    with matplotlib.rc_context(style("spreads")):
         height = 0.55 + 0.55 * len(rows)
         figure = _figure(height)
         axes = figure.add_axes((0.02, 0.47 / height, 0.95, 1 - 0.5 / height))
-        draw_spreads(axes, rows, INK)
+        draw_spreads(axes, rows)
         means = "; ".join(f"{row.name} {100 * row.accuracy.mean:.1f} %" for row in rows)
-        return _svg(figure, f"Test accuracy of each strategy, a dot for each seed, mean and interval: {means}")
+        return _svg(figure, f"Test accuracy of each strategy: its seeds, mean and interval. {means}")
 
 
 def curves_svg(histories: Mapping[str, History], source: History) -> Markup:
@@ -108,30 +109,32 @@ def curves_svg(histories: Mapping[str, History], source: History) -> Markup:
     names = [name for name in histories if name != "scratch"] or ["scratch"]
     panels = len(names) + 1
     palette, lines = colours(list(histories)), -(-panels // 2)
-    with matplotlib.rc_context(_style("curves")):
+    with matplotlib.rc_context(style("curves")):
         figure = _figure(0.2 + 1.45 * lines, layout="constrained")
         grid = figure.subplots(lines, 2, sharey=True, squeeze=False).flatten()
         for axes, name in zip(grid, names, strict=False):
             _draw_curve(axes, curve(histories["scratch"]), CONTROL, "--")
             if name != "scratch":
                 _draw_curve(axes, curve(histories[name]), palette[name], "-")
-            axes.set_title(shorten(name, 24), loc="left")
+            axes.set_title(shorten(name, 20), loc="left")
         _draw_curve(grid[len(names)], curve(source), INK, "-")
         grid[len(names)].set_title("source model", loc="left")
         for axes in grid[panels:]:
             axes.set_visible(False)
         for axes in grid[max(panels - 2, 0) : panels]:
             axes.set_xlabel("epoch")
-        listed = ", ".join(names)
-        return _svg(figure, f"Validation accuracy in percent against epoch, each beside scratch: {listed}; and the source")
+        listed = ", ".join([*names, "the source model"])
+        return _svg(figure, f"Validation accuracy in percent against epoch, scratch behind each: {listed}")
 
 
 def _draw_curve(axes: Axes, found: Curve, colour: str, line: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     percents = [[100 * value for value in values] for values in (found.mean, found.low, found.high)]
     axes.fill_between(found.epochs, percents[1], percents[2], color=colour, alpha=0.2, linewidth=0)
     marker = "o" if len(found.epochs) == 1 else ""
     axes.plot(found.epochs, percents[0], line, color=colour, marker=marker, linewidth=1.6)
-    axes.xaxis.get_major_locator().set_params(integer=True, nbins=5)  # type: ignore[call-arg]
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
 
 
@@ -140,20 +143,22 @@ def cividis(share: float) -> str:
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    red, green, blue, _ = colormaps["cividis"](0.0 if math.isnan(share) else share)
-    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in (red, green, blue)]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    colour = colormaps["cividis"](share)
+    red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in colour[:3])
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue  # as WCAG 2 has it
     text = "#000" if luminance > 0.179 else "#fff"  # where both contrast alike
-    return f"background:{to_hex((red, green, blue))};color:{text}"
+    return f"background:{to_hex(colour)};color:{text}"
 
 
-def _style(salt: str) -> dict[Any, Any]:
-    inks = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
+def style(salt: str) -> dict[Any, Any]:
+    """Return matplotlib's settings for one plot; the salt makes its ids its own."""
+    inks = ("text.", "axes.edge", "axes.label", "axes.title", "xtick.", "ytick.")
     return {
-        **dict.fromkeys(inks, INK),
-        "svg.fonttype": "none", "svg.hashsalt": f"graftwork-{salt}", "text.parse_math": False, "font.size": 10,
-        "font.family": "DejaVu Sans", "axes.titlesize": 10, "axes.linewidth": 0.7, "xtick.major.width": 0.7,
-        "ytick.major.width": 0.7, "axes.spines.top": False, "axes.spines.right": False,
+        **dict.fromkeys((f"{ink}color" for ink in inks), INK),
+        "svg.fonttype": "none", "svg.hashsalt": f"graftwork-{salt}", "text.parse_math": False,
+        "font.family": "DejaVu Sans", "font.size": 10, "axes.titlesize": 10,
+        "axes.linewidth": 0.7, "xtick.major.width": 0.7, "ytick.major.width": 0.7,
+        "axes.spines.top": False, "axes.spines.right": False,
     }  # fmt: skip
 
 
@@ -167,8 +172,6 @@ def _figure(height_inches: float, layout: Any = None) -> Figure:
 
 
 def _svg(figure: Figure, label: str) -> Markup:
-    import io
-
     text = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # the browser has fonts that matplotlib hasn't

@@ -38,7 +38,7 @@ def main() -> None:
         from graftwork_flows.console import print_error
 
         print_error(error)
-        sys.exit(getattr(error, "shell_code", error.exit_code))
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(Interrupted.exit_code)
     except BrokenPipeError:  # `graftwork plugins | head`

@@ -23,18 +23,19 @@ class Stop:
         """Tell whether the run shall end."""
         return self._event.is_set()
 
-    @property
-    def exit_code(self) -> int:
-        """The shell's convention: 128 and the signal's number."""
-        return 128 + self.signal
+    def error(self) -> Interrupted:
+        """Return what a stopped run ends in; its exit code is the shell's: 128 and the signal's number."""
+        error = Interrupted(
+            f"Stopped by {self.signal.name}; finished stages and checkpoints are kept",
+            fix="graftwork run goes on from there",
+        )
+        error.exit_code = 128 + self.signal
+        return error
 
     def check(self) -> None:
         """Raise Interrupted when the run shall end."""
         if self.wanted:
-            raise Interrupted(
-                f"Stopped by {self.signal.name}; finished stages and checkpoints are kept",
-                fix="graftwork run goes on from there",
-            )
+            raise self.error()
 
     def want(self, by: signal.Signals) -> None:
         """Ask the run to end."""

@@ -84,7 +84,7 @@ def run_stages(root: Path, recompute: bool, wait_seconds: float) -> State[Any]:
     with begin(root, force=recompute, wait_seconds=wait_seconds, what=f"flow run {_flow_run_name()}") as run:
         states = {name: future.state for name, future in _submit(run).items()}
         if run.stop.wanted:
-            return Cancelled(message=f"stopped by {run.stop.signal.name}", data=Interrupted("stopped"))
+            return Cancelled(message=f"stopped by {run.stop.signal.name}", data=run.stop.error())
         if run.failures:
             missing = [name for name, state in states.items() if not state.is_completed()]
             first = next(iter(run.failures.values()))

@@ -97,14 +97,14 @@ def _class_folders(root: Path) -> list[tuple[str, Path]]:
 
 
 def _files_below(folder: Path, root: Path) -> list[Path]:
-    """Return the images below a class folder, following no link that leaves the root or loops."""
+    """Return the images below a class folder; links to files inside the root are followed, no others."""
     if folder.is_symlink():
         raise _link(folder, root)
     files = []
     for path in folder.iterdir():
-        if path.is_symlink() and not _stays_inside(path, root):
+        if path.is_symlink() and (path.is_dir() or not _stays_inside(path, root)):
             raise _link(path, root)
-        if path.is_dir() and not path.is_symlink():
+        if path.is_dir():
             files += _files_below(path, root)
         elif path.suffix.lower() in EXTENSIONS and path.is_file():
             files.append(path)
@@ -120,7 +120,7 @@ def _stays_inside(path: Path, root: Path) -> bool:
 
 def _link(path: Path, root: Path) -> DataError:
     return DataError(
-        "A link leads out of the data folder, or in a circle", where=str(path), expected=f"files inside {root}",
+        "A link leads out of the data folder, or to a folder", where=str(path), expected=f"files inside {root}",
         fix="replace the link by the files themselves",
     )  # fmt: skip
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from graftwork.progress import Quiet
 from graftwork_flows.initialise import initialise
+from graftwork_flows.runs import begin, run_plainly
 
 BIN = str(Path(sys.executable).parent)
 COMMAND_SECONDS = 240
@@ -67,6 +69,22 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(template: Path, tmp_path: Path) -> Path:
     """A workspace of the test's own."""
     return Path(shutil.copytree(template, tmp_path / "workspace"))
+
+
+@pytest.fixture(scope="session")
+def computed_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same workspace after a run."""
+    folder = Path(shutil.copytree(template, tmp_path_factory.mktemp("computed") / "workspace"))
+    with begin(folder) as run:
+        run_plainly(run, lambda stage: Quiet())
+        assert not run.failures, run.failures
+    return folder
+
+
+@pytest.fixture
+def computed(computed_template: Path, tmp_path: Path) -> Path:
+    """A workspace of the test's own in which everything has run."""
+    return Path(shutil.copytree(computed_template, tmp_path / "computed"))
 
 
 def commit(folder: Path) -> None:

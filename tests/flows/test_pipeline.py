@@ -50,35 +50,31 @@ def test_after_dvc_repro_a_run_computes_nothing_and_both_compute_the_same_bits(
     assert set(differing) <= {page + 2, page + 3}, "only the report, which tells the seconds, may differ"
 
 
-def test_a_changed_strategy_runs_alone_with_the_report_and_going_back_restores(workspace: Path) -> None:
-    compute(workspace)
-    lock = (workspace / "dvc.lock").read_bytes()
-    edit(workspace / "params.yaml", "[full_copy, freeze]", "[full_copy, {freeze: {batch_norm: update}}]")
-    assert compute(workspace) == ["transfer@freeze", "finetune@freeze", "report"]
-    edit(workspace / "params.yaml", "[full_copy, {freeze: {batch_norm: update}}]", "[full_copy, freeze]")
-    assert compute(workspace) == []
-    assert (workspace / "dvc.lock").read_bytes() == lock
+def test_a_changed_strategy_runs_alone_with_the_report_and_going_back_restores(computed: Path) -> None:
+    lock = (computed / "dvc.lock").read_bytes()
+    edit(computed / "params.yaml", "[full_copy, freeze]", "[full_copy, {freeze: {batch_norm: update}}]")
+    assert compute(computed) == ["transfer@freeze", "finetune@freeze", "report"]
+    edit(computed / "params.yaml", "[full_copy, {freeze: {batch_norm: update}}]", "[full_copy, freeze]")
+    assert compute(computed) == []
+    assert (computed / "dvc.lock").read_bytes() == lock
 
 
-def test_a_changed_setting_is_never_answered_with_stale_results(workspace: Path) -> None:
-    compute(workspace)
-    edit(workspace / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 1")
-    computed = compute(workspace)
+def test_a_changed_setting_is_never_answered_with_stale_results(computed: Path) -> None:
+    edit(computed / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 1")
+    computed = compute(computed)
     assert {"finetune@scratch", "finetune@full_copy", "finetune@freeze", "report"} == set(computed)
 
 
-def test_a_new_strategy_is_one_line(workspace: Path) -> None:
-    compute(workspace)
-    edit(workspace / "params.yaml", "  freeze:", "  pulled: [full_copy, {l2_sp: {alpha: 0.1}}]\n  freeze:")
-    assert compute(workspace) == ["transfer@pulled", "finetune@pulled", "report"]
+def test_a_new_strategy_is_one_line(computed: Path) -> None:
+    edit(computed / "params.yaml", "  freeze:", "  pulled: [full_copy, {l2_sp: {alpha: 0.1}}]\n  freeze:")
+    assert compute(computed) == ["transfer@pulled", "finetune@pulled", "report"]
 
 
-def test_a_removed_strategy_leaves_nothing_behind(workspace: Path) -> None:
-    compute(workspace)
-    edit(workspace / "params.yaml", "  freeze: [full_copy, freeze]\n", "")
-    assert compute(workspace) == ["report"]
-    assert not Layout(workspace).tuned("freeze").exists()
-    assert "up to date" in call(workspace, "dvc", "status")
+def test_a_removed_strategy_leaves_nothing_behind(computed: Path) -> None:
+    edit(computed / "params.yaml", "  freeze: [full_copy, freeze]\n", "")
+    assert compute(computed) == ["report"]
+    assert not Layout(computed).tuned("freeze").exists()
+    assert "up to date" in call(computed, "dvc", "status")
 
 
 def test_settings_that_change_meanwhile_are_not_recorded(workspace: Path) -> None:
@@ -104,13 +100,12 @@ def test_a_stage_that_computes_is_busy_for_dvc(workspace: Path) -> None:
     assert "busy" in said[0]
 
 
-def test_a_pushed_workspace_is_the_same_in_a_fresh_clone(workspace: Path, tmp_path: Path) -> None:
-    compute(workspace)
-    call(workspace, "dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
-    commit(workspace)
-    call(workspace, "dvc", "push", "-q")
+def test_a_pushed_workspace_is_the_same_in_a_fresh_clone(computed: Path, tmp_path: Path) -> None:
+    call(computed, "dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
+    commit(computed)
+    call(computed, "dvc", "push", "-q")
     clone = tmp_path / "clone"
-    call(tmp_path, "git", "clone", "-q", str(workspace), str(clone))
+    call(tmp_path, "git", "clone", "-q", str(computed), str(clone))
     call(clone, "dvc", "pull", "-q")
     assert compute(clone) == []
     assert "up to date" in call(clone, "dvc", "status")
