@@ -44,7 +44,10 @@ class Checkpoints:
         checkpoint = snapshot()
         with atomic_folder(self.folder / "newest") as folder:
             for name, tensors in checkpoint.tensors.items():
-                save_file({key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()}, folder / f"{name}.safetensors")
+                save_file(
+                    {key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()},
+                    folder / f"{name}.safetensors",
+                )
             write_json(folder / "state.json", dict(checkpoint.state))
             write_json(folder / MANIFEST, {file.name: sha256_of_file(file) for file in sorted(folder.iterdir())})
         self._saved_at = time.monotonic()

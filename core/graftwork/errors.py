@@ -74,7 +74,7 @@ class TrainingError(GraftworkError):
     exit_code = 5
 
 
-class Interrupted(GraftworkError):
+class Interrupted(GraftworkError):  # noqa: N818  # it is none
     """The run was asked to stop, and did."""
 
     exit_code = 130

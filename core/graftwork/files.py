@@ -95,9 +95,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise StateError(
-            "A file of an earlier stage is missing", where=str(path), fix="graftwork run"
-        ) from None
+        raise StateError("A file of an earlier stage is missing", where=str(path), fix="graftwork run") from None
     except ValueError as error:
         raise StateError(
             f"The file isn't valid JSON: {error}", where=str(path), fix=f"rm {path} and run again"

@@ -119,7 +119,9 @@ class _Probe:
 
     def evaluate(self, name: str) -> torch.Tensor:
         """Return one confusion matrix a seed: (seeds, classes, classes)."""
-        matrices = [self._confusion(self.layout.tuned(name) / f"seed-{seed}.safetensors") for seed in self.settings.seeds]
+        matrices = [
+            self._confusion(self.layout.tuned(name) / f"seed-{seed}.safetensors") for seed in self.settings.seeds
+        ]
         return torch.stack(matrices)
 
     def findings(self, name: str, scratch: torch.Tensor) -> StrategyFindings:

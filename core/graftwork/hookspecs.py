@@ -66,4 +66,3 @@ class StrategyHooks:
     @hookspec
     def loss_terms(self, step: Step) -> Tensor | None:
         """Return a scalar to be added to the loss of this step. The terms of a stack are summed."""
-

@@ -54,9 +54,7 @@ class RawImages:
             )  # fmt: skip
         if (counts == 0).any():
             empty = self.classes[int(np.flatnonzero(counts == 0)[0])]
-            raise DataError(
-                f"The class {empty!r} has no images", where=where, fix="add images, or remove the class"
-            )
+            raise DataError(f"The class {empty!r} has no images", where=where, fix="add images, or remove the class")
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,9 @@ def conform(images: Pixels, image: ImageFormat) -> Pixels:
     elif channels == 1 and image.channels == 3:
         images = np.repeat(images, 3, axis=1)
     if images.shape[2:] != (image.size, image.size):
-        images = np.concatenate([_resized(part, image.size) for part in np.array_split(images, 1 + len(images) // 1024)])
+        images = np.concatenate(
+            [_resized(part, image.size) for part in np.array_split(images, 1 + len(images) // 1024)]
+        )
     return np.ascontiguousarray(images)
 
 

@@ -47,7 +47,10 @@ class Manifest:
 
 
 def match(
-    chosen: Mapping[str, Tensor], target: Mapping[str, Tensor], offered: Mapping[str, Tensor], stem: str | None
+    chosen: Mapping[str, Tensor],
+    target: Mapping[str, Tensor],
+    offered: Mapping[str, Tensor],
+    stem: str | None,
 ) -> tuple[dict[str, Tensor], list[Fate]]:
     """Return the tensors to start from, and the fate of every tensor of target and source.
 

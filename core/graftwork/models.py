@@ -28,6 +28,4 @@ def head_tensors(model: nn.Module) -> frozenset[str]:
     classifier = model.get_classifier()  # type: ignore[operator]  # timm's interface, not nn.Module's
     heads = classifier if isinstance(classifier, tuple) else (classifier,)  # distilled models have two
     prefixes = [name for name, module in model.named_modules() if any(module is head for head in heads)]
-    return frozenset(
-        name for name in model.state_dict() if any(name.startswith(f"{prefix}.") for prefix in prefixes)
-    )
+    return frozenset(name for name in model.state_dict() if any(name.startswith(f"{prefix}.") for prefix in prefixes))

@@ -69,9 +69,7 @@ def _validated(values: dict[str, Any], source: YamlSource) -> Settings:
         raise settings_error(error, Settings, source) from None
 
 
-def settings_error(
-    error: ValidationError, model: type, source: YamlSource, prefix: Location = ()
-) -> SettingsError:
+def settings_error(error: ValidationError, model: type, source: YamlSource, prefix: Location = ()) -> SettingsError:
     """Turn pydantic's first complaint into a message with file, line, key, found and expected."""
     unknown = ("extra_forbidden", "unexpected_keyword_argument")
     problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] not in unknown)
@@ -92,7 +90,10 @@ def settings_error(
     found = json.dumps(first["input"], default=str, ensure_ascii=False)
     found = found if len(found) < 80 else found[:77] + "..."
     return SettingsError(
-        f"The value {found} can't be used{more}", where=where, expected=message, fix=f"edit {source.path.name}"
+        f"The value {found} can't be used{more}",
+        where=where,
+        expected=message,
+        fix=f"edit {source.path.name}",
     )
 
 
@@ -124,11 +125,12 @@ def _check_versions(settings: Settings, source: YamlSource) -> None:
     for name, wanted in settings.versions.items():
         found = graftwork.__version__ if name == "graftwork" else _installed(name)
         if found != wanted:
+            other = f"; or set it to {found}: every stage runs again" if found else ""
             raise SettingsError(
                 f"These settings are for {name} {wanted}, but {found or 'none'} is installed",
                 where=f"{source.place(('versions', name))}, key versions.{name}",
-                fix=f"pip install {name}=={wanted}" + (f"; or set it to {found}: every stage runs again" if found else ""),
-            )  # fmt: skip
+                fix=f"pip install {name}=={wanted}{other}",
+            )
     if "graftwork" not in settings.versions:
         raise SettingsError(
             "The key 'graftwork' is missing", where=f"{source.place(('versions',))}, key versions",

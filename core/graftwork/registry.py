@@ -237,5 +237,3 @@ def _line_in(file: Path, error: Exception) -> str:
 
 def _dotted(location: Location) -> str:
     return ".".join(map(str, location))
-
-

@@ -25,7 +25,11 @@ def settings_schema(registry: Registry) -> dict[str, Any]:
         owner = schema["$defs"][definition] if definition else schema
         owner["properties"][name] = _replaced(owner["properties"][name], kind)
     del schema["$defs"]["Use"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Graftwork's params.yaml"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Graftwork's params.yaml",
+    }
 
 
 def schema_text(registry: Registry) -> str:

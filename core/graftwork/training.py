@@ -151,7 +151,11 @@ class _Loop:
 
     def _snapshot(self) -> Checkpoint:
         state = {"next_epoch": self.next_epoch, "best_epoch": self.best_epoch, "seconds": self.seconds}
-        tensors = {"model": self.model.state_dict(), "best": self.best, "optimizer": self._optimizer_tensors()}
+        tensors = {
+            "model": self.model.state_dict(),
+            "best": self.best,
+            "optimizer": self._optimizer_tensors(),
+        }
         return Checkpoint(tensors, {**state, "history": self.history})
 
     def _restore(self, saved: Checkpoint) -> None:

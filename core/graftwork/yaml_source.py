@@ -98,9 +98,7 @@ def _broken(path: Path, error: YAMLError, expected: str) -> SettingsError:
     mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
     where = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
     problem = (error.problem if isinstance(error, MarkedYAMLError) else None) or str(error)
-    return SettingsError(
-        f"The YAML can't be read: {problem}", where=where, expected=expected, fix="mend that line"
-    )
+    return SettingsError(f"The YAML can't be read: {problem}", where=where, expected=expected, fix="mend that line")
 
 
 def _expanded_size(node: Node, sizes: dict[int, int], open_nodes: set[int]) -> int:

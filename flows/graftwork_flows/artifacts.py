@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
 from graftwork.files import read_json
 from graftwork.layout import Layout
 from graftwork.pictures import gains_png_url
 from graftwork.verdicts import percent
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 
 def publish(layout: Layout) -> str:
@@ -57,7 +58,9 @@ def _row(name: str, found: dict[str, Any]) -> dict[str, str]:
         "strategy": name,
         "accuracy": percent(accuracy["mean"]),
         "interval": f"{percent(accuracy['low'])} – {percent(accuracy['high'])}",
-        "gain over scratch": f"{100 * gain['mean']:+.1f} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]" if gain else "–",
+        "gain over scratch": f"{100 * gain['mean']:+.1f} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+        if gain
+        else "–",
         "verdict": gain["verdict"] if gain else "control",
         "trainable": percent(found["trainable_share"]),
     }

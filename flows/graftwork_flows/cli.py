@@ -64,7 +64,7 @@ def _options(
 
 @app.command()
 def run(
-    workspace: Root = Path("."),
+    workspace: Root = Path(),
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Another setting, in a worktree of its own; repeatable."),
@@ -94,11 +94,10 @@ def run(
 def stage(
     name: Annotated[str, typer.Argument(help="fetch, augment, pretrain, transfer, finetune or report.")],
     item: Annotated[str, typer.Argument(help="source or target; or a strategy.")] = "",
-    workspace: Root = Path("."),
+    workspace: Root = Path(),
 ) -> None:
     """Run one stage as it stands in dvc.yaml; DVC calls this."""
     from graftwork.workspace import open_workspace, run_stage
-
     from graftwork_flows.console import LineProgress
     from graftwork_flows.stopping import Stop, stop_on_signals
 
@@ -110,14 +109,13 @@ def stage(
 
 @app.command()
 def report(
-    workspace: Root = Path("."),
+    workspace: Root = Path(),
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Say what the last run found, and where its report is."""
     from graftwork.errors import StateError
     from graftwork.files import read_json
     from graftwork.layout import Layout
-
     from graftwork_flows.console import say
 
     layout = Layout(workspace.resolve())
@@ -134,7 +132,7 @@ def report(
 
 
 @app.command()
-def plugins(workspace: Root = Path("."), as_json: AsJson = False) -> None:
+def plugins(workspace: Root = Path(), as_json: AsJson = False) -> None:
     """List datasets, models, augmentations and parts of strategies, with their settings."""
     from graftwork_flows.listing import print_plugins
 
@@ -142,10 +140,9 @@ def plugins(workspace: Root = Path("."), as_json: AsJson = False) -> None:
 
 
 @app.command()
-def schema(workspace: Root = Path(".")) -> None:
+def schema(workspace: Root = Path()) -> None:
     """Print the JSON schema of params.yaml, with every installed plugin in it."""
     from graftwork.schema import schema_text
-
     from graftwork_flows.listing import registry_at
 
     sys.stdout.write(schema_text(registry_at(workspace.resolve())))
@@ -153,7 +150,7 @@ def schema(workspace: Root = Path(".")) -> None:
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="The new workspace; created if missing.")] = Path("."),
+    folder: Annotated[Path, typer.Argument(help="The new workspace; created if missing.")] = Path(),
 ) -> None:
     """Set up a workspace: params.yaml, dvc.yaml, the embedded data, git and DVC. Nothing is overwritten."""
     from graftwork_flows.initialise import initialise
@@ -163,7 +160,7 @@ def init(
 
 @app.command()
 def serve(
-    workspace: Root = Path("."),
+    workspace: Root = Path(),
     cron: Annotated[str, typer.Option(help="When to run, in cron's five fields (UTC).")] = "0 2 * * *",
     name: Annotated[str, typer.Option(help="The deployment's name.")] = "scheduled",
 ) -> None:
@@ -174,7 +171,7 @@ def serve(
 
 
 @server_app.command("start")
-def server_start(workspace: Root = Path(".")) -> None:
+def server_start(workspace: Root = Path()) -> None:
     """Start the server, or find the one that runs; print the UI's address."""
     from graftwork_flows import server
     from graftwork_flows.console import say
@@ -186,7 +183,7 @@ def server_start(workspace: Root = Path(".")) -> None:
 
 
 @server_app.command("stop")
-def server_stop(workspace: Root = Path(".")) -> None:
+def server_stop(workspace: Root = Path()) -> None:
     """Stop the server."""
     from graftwork_flows import server
     from graftwork_flows.console import say
@@ -195,7 +192,7 @@ def server_stop(workspace: Root = Path(".")) -> None:
 
 
 @server_app.command("status")
-def server_status(workspace: Root = Path(".")) -> None:
+def server_status(workspace: Root = Path()) -> None:
     """Say whether the server runs, and where."""
     from graftwork_flows import server
     from graftwork_flows.console import say

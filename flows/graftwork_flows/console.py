@@ -7,11 +7,15 @@ import sys
 import time
 
 from graftwork.errors import GraftworkError
-
 from graftwork_flows.stopping import Stop
 
-
-PREFECTS_OWN = ("Beginning flow run", "View at", "Finished in state", "Created task run", "Submitted task run")
+PREFECTS_OWN = (
+    "Beginning flow run",
+    "View at",
+    "Finished in state",
+    "Created task run",
+    "Submitted task run",
+)
 
 
 def say(message: str = "") -> None:

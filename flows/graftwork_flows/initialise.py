@@ -11,7 +11,6 @@ from pathlib import Path
 from graftwork.errors import StateError
 from graftwork.files import require_writable, write_text
 from graftwork.schema import schema_text
-
 from graftwork_flows.console import say
 
 EMBEDDED = "fashion_mnist.npz"
@@ -70,4 +69,8 @@ def _version_control(folder: Path) -> None:
             [sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise StateError(f"dvc {' '.join(arguments)} failed: {done.stderr.strip()}", where=str(folder), fix="run it by hand")
+            raise StateError(
+                f"dvc {' '.join(arguments)} failed: {done.stderr.strip()}",
+                where=str(folder),
+                fix="run it by hand",
+            )

@@ -14,7 +14,6 @@ from graftwork.files import read_json
 from graftwork.layout import Layout
 from graftwork.params_file import load_settings
 from graftwork.workspace import PARAMS
-
 from graftwork_flows import server
 from graftwork_flows.console import LineProgress, listen_to_flow, say
 
@@ -63,10 +62,12 @@ def serve_flow(root: Path, name: str, cron: str) -> None:
         schedule = Cron(cron, timezone="UTC")
     except (ValidationError, ValueError):
         raise SettingsError(
-            f"{cron!r} is no cron schedule", expected="minute hour day month weekday", fix='--cron "0 2 * * *"'
+            f"{cron!r} is no cron schedule",
+            expected="minute hour day month weekday",
+            fix='--cron "0 2 * * *"',
         ) from None
     say(f"serving transfer/{name}, {cron!r} UTC, in {root}; UI {ui}; Ctrl-C ends it")
-    transfer.serve(  # type: ignore[attr-defined]  # synchronous here
+    transfer.serve(
         name=name, schedule=schedule, parameters={"workspace": str(root)}, limit=1, global_limit=1,
         description="Does transferring help on this data? Runs when scheduled, or from this form.",
     )  # fmt: skip
@@ -115,9 +116,11 @@ def _run_flow(root: Path, parameters: dict[str, Any], quiet: bool) -> None:
     state = transfer(**parameters, return_state=True)
     if state.is_completed():
         if quiet:
-            say(state.message)
+            say(state.message or "")
         return
-    error = state.data if isinstance(state.data, GraftworkError) else TrainingError(state.message or state.name)
+    error = (
+        state.data if isinstance(state.data, GraftworkError) else TrainingError(state.message or "The flow run failed")
+    )
     raise error
 
 

@@ -37,12 +37,19 @@ def print_plugins(root: Path, as_json: bool) -> None:
 
 def _as_json(plugin: Plugin) -> dict[str, Any]:
     described = {key: value for key, value in asdict(plugin).items() if key != "factory"}
-    return {**described, "summary": plugin.summary, "settings": plugin.settings_schema().get("properties", {})}
+    return {
+        **described,
+        "summary": plugin.summary,
+        "settings": plugin.settings_schema().get("properties", {}),
+    }
 
 
 def _settings_lines(plugin: Plugin) -> list[str]:
     schema = plugin.settings_schema()
-    return [f"{name}: {_kind(entry)} = {json.dumps(entry.get('default'))}" for name, entry in schema.get("properties", {}).items()]
+    return [
+        f"{name}: {_kind(entry)} = {json.dumps(entry.get('default'))}"
+        for name, entry in schema.get("properties", {}).items()
+    ]
 
 
 def _kind(entry: dict[str, Any]) -> str:
@@ -50,5 +57,14 @@ def _kind(entry: dict[str, Any]) -> str:
         return " | ".join(map(str, entry["enum"]))
     if "anyOf" in entry:
         return " | ".join(_kind(option) for option in entry["anyOf"])
-    bounds = [f"{sign} {entry[key]:g}" for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<")) if key in entry]
+    bounds = [
+        f"{sign} {entry[key]:g}"
+        for key, sign in (
+            ("minimum", "≥"),
+            ("exclusiveMinimum", ">"),
+            ("maximum", "≤"),
+            ("exclusiveMaximum", "<"),
+        )
+        if key in entry
+    ]
     return " ".join([str(entry.get("type", "any")), *bounds])

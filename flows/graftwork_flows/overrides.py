@@ -12,7 +12,12 @@ from graftwork.yaml_source import read_yaml
 
 
 def as_overrides(
-    root: Path, strategies: Sequence[str], labels: int, seeds: int, finetune_epochs: int, others: Sequence[str]
+    root: Path,
+    strategies: Sequence[str],
+    labels: int,
+    seeds: int,
+    finetune_epochs: int,
+    others: Sequence[str],
 ) -> list[str]:
     """Return the overrides; empty when all is to be as in params.yaml. Raises SettingsError."""
     result = list(others)

@@ -55,7 +55,9 @@ class Pipeline:
             self._repo = Repo(str(root))
         except NotDvcRepoError:
             raise StateError(
-                "DVC is not set up here", where=str(root), fix="dvc init (in a folder without git: dvc init --no-scm)"
+                "DVC is not set up here",
+                where=str(root),
+                fix="dvc init (in a folder without git: dvc init --no-scm)",
             ) from None
 
     def nodes(self) -> list[Node]:
@@ -131,7 +133,9 @@ class Pipeline:
         """Hold DVC's own lock on the stage's files while computing, so that `dvc repro` elsewhere says busy."""
         from dvc.rwlock import rwlock
 
-        paths = [[entry.fs_path for entry in entries if entry.fs.protocol == "local"] for entries in (stage.deps, stage.outs)]
+        paths = [
+            [entry.fs_path for entry in entries if entry.fs.protocol == "local"] for entries in (stage.deps, stage.outs)
+        ]
         with self._translated():
             held = rwlock(self._repo.tmp_dir, self._repo.fs, f"graftwork run: {stage.name}", *paths, False)
             held.__enter__()

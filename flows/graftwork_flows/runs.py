@@ -14,7 +14,6 @@ from graftwork.errors import GraftworkError, TrainingError
 from graftwork.progress import Progress
 from graftwork.stages import Context
 from graftwork.workspace import check_before_run, open_workspace, run_stage
-
 from graftwork_flows.pipeline import Node, Outcome, Pipeline
 from graftwork_flows.run_lock import run_lock
 from graftwork_flows.stopping import Stop, stop_on_signals

@@ -56,7 +56,9 @@ def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sa
         yield Sandbox(root, workspace, name)
     finally:
         subprocess.run(
-            ["git", "-C", str(workspace), "worktree", "remove", "--force", str(tree)], capture_output=True, check=False
+            ["git", "-C", str(workspace), "worktree", "remove", "--force", str(tree)],
+            capture_output=True,
+            check=False,
         )
 
 

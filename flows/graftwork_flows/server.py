@@ -16,7 +16,6 @@ from pathlib import Path
 
 from graftwork.errors import StateError
 from graftwork.files import make_folder, write_json, write_text
-
 from graftwork_flows.run_lock import run_lock
 
 USUAL_PORT = 4200

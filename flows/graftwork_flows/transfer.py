@@ -7,17 +7,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from graftwork.errors import GraftworkError, Interrupted
-from graftwork.layout import Layout
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
-from prefect.states import Cancelled, Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
+from graftwork.errors import GraftworkError, Interrupted
+from graftwork.layout import Layout
 from graftwork_flows import artifacts
 from graftwork_flows.overrides import as_overrides
 from graftwork_flows.pipeline import Node
@@ -106,7 +107,8 @@ def _submit(run: Run) -> dict[str, PrefectFuture[Any]]:
     nodes = {node.name: node for node in run.nodes}
     futures: dict[str, PrefectFuture[Any]] = {}
     for node in run.nodes:
-        futures[node.name] = run_stage.submit(node.name, wait_for=[futures[name] for name in node.upstream])
+        before = [futures[name] for name in node.upstream]
+        futures[node.name] = run_stage.submit(node.name, wait_for=before, return_state=False)
     for future in futures.values():
         future.wait()
     return futures

@@ -9,8 +9,17 @@ from graftwork.registry import Registry
 @hookimpl
 def register_plugins(register: Registry) -> None:
     """Offer everything in this package."""
-    from graftwork_plugins import augmentations, fashion_mnist, freeze, full_copy, image_folder, l2_sp, mlp, npz
-    from graftwork_plugins import timm_model
+    from graftwork_plugins import (
+        augmentations,
+        fashion_mnist,
+        freeze,
+        full_copy,
+        image_folder,
+        l2_sp,
+        mlp,
+        npz,
+        timm_model,
+    )
 
     register.dataset("fashion_mnist", fashion_mnist.FashionMNIST)
     register.dataset("image_folder", image_folder.ImageFolder)

@@ -35,9 +35,7 @@ class Shift:
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Shift each image (N, C, H, W) by up to `pixels`, repeating its border."""
         count, channels, height, width = images.shape
-        draw = torch.randint(
-            -self.pixels, self.pixels + 1, (2, count, 1), generator=generator, device=generator.device
-        )
+        draw = torch.randint(-self.pixels, self.pixels + 1, (2, count, 1), generator=generator, device=generator.device)
         rows = (torch.arange(height, device=images.device) + draw[0]).clamp_(0, height - 1)  # (N, H)
         columns = (torch.arange(width, device=images.device) + draw[1]).clamp_(0, width - 1)  # (N, W)
         flat = (rows[:, :, None] * width + columns[:, None, :]).view(count, 1, -1)  # (N, 1, H·W)
@@ -59,7 +57,5 @@ class Rotate:
         second = torch.stack((angle.sin() / aspect, angle.cos(), zero), dim=1)
         matrix = torch.stack((first, second), dim=1)  # (N, 2, 3), in the grid's units: half a side is 1
         grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-        turned = F.grid_sample(
-            images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
-        )
+        turned = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
         return turned.round_().clamp_(0, 255).to(images.dtype)

@@ -19,7 +19,13 @@ from graftwork.settings import ImageFormat
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow decodes dozens more; none is needed
-SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+SPLIT_FOLDERS = {
+    "train": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "test": "test",
+}
 MOST_PIXELS = 50_000_000
 LAYOUT = "<path>/<class>/*.jpg, or <path>/{train,validation,test}/<class>/*.jpg"
 
@@ -37,7 +43,9 @@ class ImageFolder:
         with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
             warnings.simplefilter("ignore")  # sizes are capped here; metadata warnings say nothing of the pixels
             decoded = list(pool.map(lambda entry: _decode(entry.file, image), found))
-        failures = [f"{e.file.relative_to(path)}: {r}" for e, r in zip(found, decoded, strict=True) if isinstance(r, str)]
+        failures = [
+            f"{e.file.relative_to(path)}: {r}" for e, r in zip(found, decoded, strict=True) if isinstance(r, str)
+        ]
         if failures and self.unreadable == "fail":
             raise DataError(
                 f"{len(failures)} of {len(found)} images can't be read: {listed(failures, 5)}", where=str(path),
@@ -133,8 +141,8 @@ def _class_names(found: list[_Entry], root: Path) -> list[str]:
         alike = unicodedata.normalize("NFKC", name).casefold()
         if alike in seen:
             raise DataError(
-                f"Two class folders differ only in case or Unicode form: {seen[alike]!r} ({ascii(seen[alike])}) and "
-                f"{name!r} ({ascii(name)})", where=str(root), fix="merge or rename them",
+                f"Two class folders differ only in case or Unicode form: {seen[alike]!r} ({seen[alike]!a}) and "
+                f"{name!r} ({name!a})", where=str(root), fix="merge or rename them",
             )  # fmt: skip
         seen[alike] = name
     return sorted({entry.label for entry in found})

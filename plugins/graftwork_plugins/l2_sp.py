@@ -47,8 +47,8 @@ class L2SP:
         penalised = list(self._penalised(step.target))
         shared = _flat([p for name, p in penalised if name in step.target.transferred])
         fresh = [p for name, p in penalised if name not in step.target.transferred]
-        penalty = self.alpha / 2 * (shared - step.target.notes["L2SP"]).square().sum()
-        return penalty + self.beta / 2 * sum((p.square().sum() for p in fresh), torch.zeros_like(penalty))
+        penalty: Tensor = self.alpha / 2 * (shared - step.target.notes["L2SP"]).square().sum()
+        return penalty + self.beta / 2 * _flat(fresh).square().sum() if fresh else penalty
 
     @staticmethod
     def _penalised(target: TargetModel) -> list[tuple[str, torch.nn.Parameter]]:

@@ -80,9 +80,7 @@ def _assemble(
         labels = np.concatenate([_labels(arrays[f"y_{name}"], path) for name in ("train", "test")])
         split = np.repeat(["train", "test"], [len(part) for part in parts])
         return np.concatenate(parts), labels, split
-    raise DataError(
-        f"The archive holds {listed(arrays)}", where=str(path), expected=EXPECTED, fix="rename its arrays"
-    )
+    raise DataError(f"The archive holds {listed(arrays)}", where=str(path), expected=EXPECTED, fix="rename its arrays")
 
 
 def _images(array: NDArray[Any], path: Path) -> NDArray[np.uint8]:

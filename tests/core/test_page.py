@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+
 from graftwork.evidence import RULES, Interval, paired_gain, student_interval, verdict
 from graftwork.findings import Findings, StrategyFindings
 from graftwork.page import MATRIX_CLASSES, render
@@ -18,13 +20,10 @@ from graftwork.pictures import gains_png_url
 from graftwork.plots import colours, curve, shorten
 from graftwork.provenance import Provenance
 from graftwork.settings import Settings
-from PIL import Image
 
 HOSTILE = ("<script>alert(1)</script>", "$\\frac{1}$", "x" * 300, '" onload="a', "貓\n</svg><!--")
 SCRATCH = (0.60, 0.64, 0.62)
-PROVENANCE = Provenance(
-    "0123456789ab", "Linux <b>", {"graftwork": "0.1.0"}, {"data/raw/source": "d41d8cd98f00"}
-)
+PROVENANCE = Provenance("0123456789ab", "Linux <b>", {"graftwork": "0.1.0"}, {"data/raw/source": "d41d8cd98f00"})
 
 
 def tensor(name: str, kind: str, trainable: bool | None = True) -> dict[str, Any]:
@@ -32,9 +31,7 @@ def tensor(name: str, kind: str, trainable: bool | None = True) -> dict[str, Any
     return {"name": name, "kind": kind, "shape": [2, 3], "trainable": trainable, "why": "", "sha256": sha256}
 
 
-def strategy(
-    name: str, per_seed: tuple[float, ...], classes: int, seconds: float | None = 1.5
-) -> StrategyFindings:
+def strategy(name: str, per_seed: tuple[float, ...], classes: int, seconds: float | None = 1.5) -> StrategyFindings:
     gain = None if name == "scratch" else paired_gain(per_seed, SCRATCH, 0.95)
     rows = [[5 if row == column else 1 for column in range(classes)] for row in range(classes)]
     counts = {"copied": 1, "adapted": 0, "dropped": 0, "new": 1}
@@ -61,9 +58,7 @@ def strategy(
 
 def make_findings(classes: tuple[str, ...] = ("cat", "dog"), *extra: StrategyFindings) -> Findings:
     shifts = {"scratch": 0.0, "better": 0.2, "worse": -0.2, "same": 0.001}
-    found = [
-        strategy(name, tuple(a + shift for a in SCRATCH), len(classes)) for name, shift in shifts.items()
-    ]
+    found = [strategy(name, tuple(a + shift for a in SCRATCH), len(classes)) for name, shift in shifts.items()]
     unclear = strategy("unclear", (0.7, 0.55, 0.66), len(classes), seconds=None)
     return Findings(
         strategies=(*found, unclear, *extra),
@@ -229,10 +224,7 @@ def test_a_class_that_is_never_predicted_has_no_precision(samples: dict[str, Pat
 
 
 def test_a_curve_tells_mean_lowest_and_highest_of_each_epoch() -> None:
-    rows = [
-        {"epoch": epoch, "validation_accuracy": value}
-        for epoch, value in ((2.0, 0.5), (1.0, 0.2), (1.0, 0.4))
-    ]
+    rows = [{"epoch": epoch, "validation_accuracy": value} for epoch, value in ((2.0, 0.5), (1.0, 0.2), (1.0, 0.4))]
     found = curve(rows)
     assert found.epochs == (1.0, 2.0)
     assert found.mean == pytest.approx((0.3, 0.5))

@@ -36,7 +36,11 @@ def folder(*made: Callable[[Path], object]) -> Breakage:
     """Read the target from a class folder that each of `made` has a part in."""
 
     def apply(root: Path) -> None:
-        edit(root / "params.yaml", "dataset: npz, path: data/target.npz", "dataset: image_folder, path: data/photos")
+        edit(
+            root / "params.yaml",
+            "dataset: npz, path: data/target.npz",
+            "dataset: image_folder, path: data/photos",
+        )
         for make in made:
             make(root / "data" / "photos")
 
@@ -244,7 +248,11 @@ def test_hostile_class_names_are_data_and_never_paths_or_markup(workspace: Path)
     (workspace / "data" / "photos").mkdir()
     for name in names:
         photos(name.replace("/", "\N{FRACTION SLASH}"))(workspace / "data" / "photos")
-    edit(workspace / "params.yaml", "dataset: npz, path: data/target.npz", "dataset: image_folder, path: data/photos")
+    edit(
+        workspace / "params.yaml",
+        "dataset: npz, path: data/target.npz",
+        "dataset: image_folder, path: data/photos",
+    )
     done = run(workspace, "graftwork", "run", "--without-prefect")
     assert done.returncode == 0, done.stderr
     card = json.loads((workspace / "data" / "prepared" / "target" / "card.json").read_text())

@@ -34,9 +34,7 @@ def test_a_second_run_computes_nothing_and_dvc_finds_nothing_to_do(workspace: Pa
     assert (workspace / "dvc.lock").read_bytes() == lock
 
 
-def test_after_dvc_repro_a_run_computes_nothing_and_both_compute_the_same_bits(
-    workspace: Path, tmp_path: Path
-) -> None:
+def test_after_dvc_repro_a_run_computes_nothing_and_both_compute_the_same_bits(workspace: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(workspace, tmp_path / "other"))
     call(workspace, "dvc", "repro")
     theirs = (workspace / "dvc.lock").read_text().splitlines()

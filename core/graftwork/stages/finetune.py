@@ -101,7 +101,13 @@ class _Work:
             [use.model_dump() for use in settings.data.target.augmentation],
             self.contract.model_dump(),
             digest(self.start),
-            digest({"images": self.train.images, "labels": self.train.labels, "validation": self.validation.images}),
+            digest(
+                {
+                    "images": self.train.images,
+                    "labels": self.train.labels,
+                    "validation": self.validation.images,
+                }
+            ),
         )
 
 

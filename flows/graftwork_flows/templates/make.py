@@ -7,7 +7,16 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 DATA = "plugins/graftwork_plugins/data/fashion_mnist.npz"
-IGNORED = (".graftwork/", ".prefect/", "prefect.toml", "/data/raw/", "/data/prepared/", "/weights/", "/report/", "__pycache__/")
+IGNORED = (
+    ".graftwork/",
+    ".prefect/",
+    "prefect.toml",
+    "/data/raw/",
+    "/data/prepared/",
+    "/weights/",
+    "/report/",
+    "__pycache__/",
+)
 
 
 def templates() -> dict[str, str]:
