@@ -1,0 +1,95 @@
+"""Intervals are Student's, verdicts follow from the interval alone."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from graftwork.evidence import RULES, Interval, paired_gain, student_interval, verdict
+
+Fraction = st.floats(-1, 1, allow_nan=False)
+Accuracies = st.lists(st.floats(0, 1), min_size=2, max_size=10)
+
+
+def interval(low: float, high: float) -> Interval:
+    return Interval((low + high) / 2, low, high)
+
+
+def test_the_interval_is_the_one_worked_out_by_hand() -> None:
+    found = student_interval([1.0, 2.0, 3.0], 0.95)  # s = 1, t(0.975, 2) = 4.302653, n = 3
+    assert found.mean == 2.0
+    assert found.high - found.mean == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert found.mean - found.low == pytest.approx(found.high - found.mean)
+
+
+@given(Accuracies.filter(lambda values: max(values) - min(values) > 1e-3), st.floats(0.6, 0.99))
+def test_the_interval_is_scipys(values: list[float], confidence: float) -> None:
+    found = student_interval(values, confidence)
+    expected = stats.t.interval(
+        confidence, len(values) - 1, loc=sum(values) / len(values), scale=stats.sem(values)
+    )
+    assert (found.low, found.high) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_equal_values_have_an_interval_without_width() -> None:
+    assert student_interval([0.5, 0.5, 0.5], 0.95) == Interval(0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("values", [[], [0.5]])
+def test_one_value_has_no_interval(values: list[float]) -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        student_interval(values, 0.95)
+
+
+def test_a_gain_is_paired_so_what_seeds_share_cancels() -> None:
+    hard_and_easy = [0.1, 0.5, 0.9]
+    gain = paired_gain([value + 0.05 for value in hard_and_easy], hard_and_easy, 0.95)
+    assert (gain.low, gain.high) == pytest.approx((0.05, 0.05))
+
+
+def test_seeds_that_have_no_partner_are_an_error() -> None:
+    with pytest.raises(ValueError, match="shorter|longer"):
+        paired_gain([0.1, 0.2, 0.3], [0.1, 0.2], 0.95)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.02, 0.04, "positive"),
+        (0.0001, 0.04, "positive"),
+        (-0.04, -0.02, "negative"),
+        (-0.01, 0.01, "neutral"),
+        (0.001, 0.009, "neutral"),  # surely above zero, and surely too little to matter
+        (-0.009, -0.001, "neutral"),
+        (0.0, 0.02, "inconclusive"),
+        (-0.02, 0.0, "inconclusive"),
+        (-0.05, 0.05, "inconclusive"),
+        (math.nan, math.nan, "inconclusive"),
+    ],
+)
+def test_the_verdict_is_what_the_rules_say(low: float, high: float, expected: str) -> None:
+    assert verdict(interval(low, high), margin=0.01) == expected
+    assert expected in RULES
+
+
+@given(Fraction, Fraction, st.floats(0, 0.2), st.floats(0, 1))
+def test_a_verdict_never_gets_worse_as_the_gain_grows(
+    one: float, other: float, margin: float, step: float
+) -> None:
+    low, high = sorted((one, other))
+    order = {"negative": 0, "inconclusive": 1, "neutral": 1, "positive": 2}
+    here = verdict(interval(low, high), margin)
+    there = verdict(interval(low + step, high + step), margin)
+    assert order[there] >= order[here]
+
+
+@given(Fraction, Fraction, st.floats(0, 0.2))
+def test_better_and_worse_mirror_each_other(one: float, other: float, margin: float) -> None:
+    low, high = sorted((one, other))
+    mirror = {"positive": "negative", "negative": "positive"}
+    here, there = verdict(interval(low, high), margin), verdict(interval(-high, -low), margin)
+    assert there == mirror.get(here, here)
