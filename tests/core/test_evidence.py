@@ -29,9 +29,7 @@ def test_the_interval_is_the_one_worked_out_by_hand() -> None:
 @given(Accuracies.filter(lambda values: max(values) - min(values) > 1e-3), st.floats(0.6, 0.99))
 def test_the_interval_is_scipys(values: list[float], confidence: float) -> None:
     found = student_interval(values, confidence)
-    expected = stats.t.interval(
-        confidence, len(values) - 1, loc=sum(values) / len(values), scale=stats.sem(values)
-    )
+    expected = stats.t.interval(confidence, len(values) - 1, loc=sum(values) / len(values), scale=stats.sem(values))
     assert (found.low, found.high) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
@@ -77,9 +75,7 @@ def test_the_verdict_is_what_the_rules_say(low: float, high: float, expected: st
 
 
 @given(Fraction, Fraction, st.floats(0, 0.2), st.floats(0, 1))
-def test_a_verdict_never_gets_worse_as_the_gain_grows(
-    one: float, other: float, margin: float, step: float
-) -> None:
+def test_a_verdict_never_gets_worse_as_the_gain_grows(one: float, other: float, margin: float, step: float) -> None:
     low, high = sorted((one, other))
     order = {"negative": 0, "inconclusive": 1, "neutral": 1, "positive": 2}
     here = verdict(interval(low, high), margin)

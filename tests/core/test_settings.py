@@ -221,4 +221,3 @@ def test_an_override_of_an_unknown_key_names_the_nearest(params: Path) -> None:
 def test_the_local_plugins_can_be_read_before_the_rest_is_right(params: Path) -> None:
     edit(params, "seed: 0", "seed: wrong")
     assert local_plugins_of(params) == "examples/strategies"
-

@@ -70,9 +70,7 @@ def test_every_prefix_holds_the_classes_in_proportion(counts: list[int], seed: i
 
 @given(st.integers(2, 6), st.integers(1, 20), st.integers(0, 1000))
 @settings(max_examples=40, deadline=None)
-def test_of_equal_classes_every_prefix_holds_equally_many_give_or_take_one(
-    classes: int, each: int, seed: int
-) -> None:
+def test_of_equal_classes_every_prefix_holds_equally_many_give_or_take_one(classes: int, each: int, seed: int) -> None:
     labels = raw([each] * classes).labels
     order = stratified_order(labels, np.random.default_rng(seed))
     for size in range(1, len(labels) + 1):
@@ -154,8 +152,7 @@ def test_given_splits_are_respected_to_the_image() -> None:
     images = raw([30, 30], names)
     splits = split(images)
     assert {name: indices.tolist() for name, indices in splits.by_name().items()} == {
-        name: [index for index, given in enumerate(names) if given == name]
-        for name in ("train", "validation", "test")
+        name: [index for index, given in enumerate(names) if given == name] for name in ("train", "validation", "test")
     }
 
 

@@ -1,0 +1,87 @@
+"""The command line answers at once, and its texts are true."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graftwork_flows.pipeline import Node
+from tests.conftest import ROOT
+from tests.flows.conftest import call, run
+
+HEAVY = ("torch", "prefect", "dvc", "timm", "matplotlib", "pydantic", "numpy")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['graftwork', '--help']\n"
+        "from graftwork_flows.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_plugins_are_listed_with_who_brought_them(workspace: Path) -> None:
+    found = json.loads(call(workspace, "graftwork", "plugins", "--json"))
+    assert found["failures"] == {}
+    origins = {plugin["name"]: plugin["origin"] for plugin in found["plugins"]}
+    assert origins["freeze"] == "graftwork 0.1.0"
+    assert origins["centre_logits"] == "local file centre_logits.py"
+
+
+def test_the_schema_holds_a_local_plugin(workspace: Path) -> None:
+    schema = json.loads(call(workspace, "graftwork", "schema"))
+    assert "centre_logits" in schema["$defs"]["Strategy"]["anyOf"][0]["enum"]
+
+
+def test_report_says_the_verdict_and_the_path(computed: Path) -> None:
+    verdict, path = call(computed, "graftwork", "report").splitlines()
+    assert "full_copy" in verdict
+    assert Path(path).is_file()
+
+
+def test_report_without_a_run_says_what_to_do(workspace: Path) -> None:
+    done = run(workspace, "graftwork", "report")
+    assert done.returncode == 4
+    assert "fix: graftwork run" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"), [(("fetch", "x"), "source, target"), (("finetune", "x"), "scratch"), (("x",), "pretrain")]
+)
+def test_an_unknown_stage_or_item_is_told_the_choices(arguments: tuple[str, ...], text: str, workspace: Path) -> None:
+    done = run(workspace, "graftwork", "stage", *arguments)
+    assert done.returncode == 4
+    assert text in done.stderr
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    import typer.main
+
+    from graftwork_flows.cli import app
+
+    commands = set(typer.main.get_group(app).commands)
+    lines = [line.split() for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("graftwork ")]
+    named = {words[1] for words in lines if not words[1].startswith("-")}
+    assert len(named) >= 5
+    assert named <= commands
+
+
+def test_the_readmes_strategy_is_the_example() -> None:
+    readme = (ROOT / "README.md").read_text()
+    block = readme[readme.index("```python") + 10 :]
+    block = block[: block.index("```")]
+    example = (ROOT / "examples" / "strategies" / "centre_logits.py").read_text()
+    assert block[block.index("    @hookimpl") : block.index("@hookimpl\ndef")] in example
+
+
+def test_only_our_own_commands_run_in_this_process() -> None:
+    assert Node("a", ("graftwork", "stage", "fetch", "source"), ()).own == ("fetch", "source")
+    assert Node("a", ("graftwork", "stage", "report"), ()).own == ("report", "")
+    assert Node("a", ("python", "own.py"), ()).own is None

@@ -1,0 +1,154 @@
+"""The flow on a real Prefect server: states, artifacts, the form, other settings, failures, the schedule."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graftwork_flows.server import running_server
+from tests.flows.conftest import call, commit, edit, environment, run
+
+pytestmark = pytest.mark.slow
+
+
+class Api:
+    """The server's REST interface."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}{path}", json.dumps(body).encode(), {"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def last_run(self) -> Any:
+        return self.post("/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})[0]
+
+    def tasks(self, flow_run: str) -> dict[str, str]:
+        found = self.post("/task_runs/filter", {"flow_runs": {"id": {"any_": [flow_run]}}})
+        return {task["name"]: task["state_name"] for task in found}
+
+    def wait_for(self, flow_run: str, seconds: float = 120) -> Any:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = self.post("/flow_runs/filter", {"flow_runs": {"id": {"any_": [flow_run]}}})[0]
+            if found["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+                return found
+            time.sleep(0.5)
+        raise AssertionError("the flow run didn't end")
+
+
+@pytest.fixture(scope="module")
+def site(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One workspace with one server for all tests of this module, which build on each other's results."""
+    import shutil
+
+    folder = Path(shutil.copytree(template, tmp_path_factory.mktemp("flow") / "workspace"))
+    yield folder
+    run(folder, "graftwork", "server", "stop")
+
+
+@pytest.fixture
+def api(site: Path) -> Api:
+    call(site, "graftwork", "server", "start")
+    server = running_server(site)
+    assert server is not None
+    return Api(server.url)
+
+
+def test_a_run_is_a_task_for_each_stage_and_a_second_one_is_cached(site: Path, api: Api) -> None:
+    said = call(site, "graftwork", "run")
+    assert "report: " in said and "UI: http://127.0.0.1" in said
+    first = api.last_run()
+    assert set(api.tasks(first["id"]).values()) == {"Completed"}
+    assert len(api.tasks(first["id"])) == 12
+    call(site, "graftwork", "run")
+    second = api.last_run()
+    assert second["id"] != first["id"]
+    assert set(api.tasks(second["id"]).values()) == {"Cached"}
+    assert "up to date" in call(site, "dvc", "status")
+    artifacts = api.post("/artifacts/latest/filter", {})
+    shown = {artifact["key"]: artifact for artifact in artifacts}
+    assert {"transfer-report", "strategies"} <= set(shown)
+    assert "| full_copy |" in shown["transfer-report"]["data"]
+    assert "data:image/png;base64," in shown["transfer-report"]["data"]
+
+
+def test_other_settings_run_apart_and_are_kept_as_an_experiment(site: Path, api: Api) -> None:
+    lock, settings = ((site / name).read_bytes() for name in ("dvc.lock", "params.yaml"))
+    commit(site)
+    call(site, "graftwork", "run", "--set", "finetune.epochs=1", "--strategy", "full_copy")
+    assert (site / "dvc.lock").read_bytes() == lock
+    assert (site / "params.yaml").read_bytes() == settings
+    name = api.last_run()["name"]
+    assert name in call(site, "dvc", "exp", "list", "--name-only")
+    assert (site / ".graftwork" / "reports" / f"{name}.html").is_file()
+    assert "worktrees" not in call(site, "git", "worktree", "list")
+
+
+def test_a_failed_strategy_fails_its_task_while_others_go_on(site: Path, api: Api) -> None:
+    good = (site / "params.yaml").read_text()
+    (site / "strategies" / "broken.py").write_text(
+        "from dataclasses import dataclass\nfrom graftwork.hookspecs import hookimpl\n\n\n"
+        "@dataclass(frozen=True)\nclass Broken:\n    @hookimpl\n    def loss_terms(self, step):\n"
+        "        raise ArithmeticError('on purpose')\n\n\n"
+        "@hookimpl\ndef register_plugins(register):\n    register.strategy('broken', Broken)\n"
+    )
+    edit(site / "params.yaml", "  freeze:", "  bad: [full_copy, broken]\n  freeze:")
+    done = run(site, "graftwork", "run")
+    (site / "strategies" / "broken.py").unlink()
+    (site / "params.yaml").write_text(good)
+    assert done.returncode == 5
+    assert "on purpose" in done.stderr and "finetune@bad" in done.stderr and "Traceback" not in done.stderr
+    states = api.tasks(api.last_run()["id"])
+    assert states["finetune@bad"] == "Failed"
+    assert states["finetune@freeze"] in ("Completed", "Cached")
+    assert states["report"] == "NotReady"
+    assert api.last_run()["state_name"] == "Failed"
+
+
+def test_a_served_flow_runs_from_its_form_and_stops_on_request(site: Path, api: Api) -> None:
+    process = subprocess.Popen(
+        ["graftwork", "serve", "--cron", "0 2 * * *"], cwd=site, env=environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        deployment = _deployment(api)
+        assert deployment["schedules"][0]["schedule"]["cron"] == "0 2 * * *"
+        fields = deployment["parameter_openapi_schema"]["properties"]
+        assert fields["labels"]["type"] == "integer" and "Labelled target images" in fields["labels"]["description"]
+        created = api.post(f"/deployments/{deployment['id']}/create_flow_run", {})
+        assert api.wait_for(created["id"])["state_name"] == "Completed"
+        bad = api.post(f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {"strategies": ["nope"]}})
+        ended = api.wait_for(bad["id"])
+        assert ended["state_name"] == "Failed"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+
+
+def _deployment(api: Api) -> Any:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = api.post("/deployments/filter", {})
+        if found:
+            return found[0]
+        time.sleep(0.5)
+    raise AssertionError("no deployment appeared")
+
+
+def test_the_server_is_stopped_and_says_so(site: Path, api: Api) -> None:
+    assert "running" in call(site, "graftwork", "server", "status")
+    assert "stopped" in call(site, "graftwork", "server", "stop")
+    assert "not running" in call(site, "graftwork", "server", "status")

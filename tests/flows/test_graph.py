@@ -1,0 +1,64 @@
+"""dvc.yaml, the layout and the templates say the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from graftwork.layout import SPLITS, Layout
+from graftwork.params_file import load_settings
+from graftwork.stages import stages
+from graftwork_flows.initialise import initialise
+from graftwork_flows.pipeline import Pipeline
+from graftwork_flows.templates.make import templates
+from tests.conftest import ROOT
+
+
+def test_every_stage_of_dvc_yaml_is_one_of_ours_and_comes_after_what_it_needs() -> None:
+    nodes = Pipeline(ROOT).nodes()
+    seen: set[str] = set()
+    for node in nodes:
+        assert node.own is not None and node.own[0] in stages()
+        assert set(node.upstream) <= seen
+        seen.add(node.name)
+    assert {node.own[0] for node in nodes if node.own} == set(stages())
+    strategies = load_settings(ROOT / "params.yaml").strategies
+    assert {f"finetune@{name}" for name in strategies} <= seen
+
+
+def test_training_can_not_open_the_test_images() -> None:
+    text = (ROOT / "dvc.yaml").read_text()
+    finetune = text[text.index("  finetune:") : text.index("  report:")]
+    assert "prepared/target/test" not in finetune
+    assert "prepared/target/validation" in finetune
+
+
+def test_the_layout_names_the_outputs_of_dvc_yaml() -> None:
+    layout = Layout(Path())
+    text = (ROOT / "dvc.yaml").read_text()
+    paths = [
+        layout.raw("${key}"),
+        *(layout.split("${key}", name) for name in SPLITS),
+        layout.card("${key}"),
+        layout.samples("${key}"),
+        layout.source_weights / "model.safetensors",
+        layout.start("${key}"),
+        layout.tuned("${key}"),
+        layout.report / "report.html",
+        layout.report / "metrics.json",
+    ]
+    for path in paths:
+        assert f"- {path.as_posix()}\n" in text
+
+
+def test_what_init_writes_is_this_workspace() -> None:
+    folder = ROOT / "flows" / "graftwork_flows" / "templates"
+    for name, text in templates().items():
+        assert (folder / f"{name}.template").read_text() == text, "make templates"
+
+
+def test_init_overwrites_nothing_and_adds_to_a_gitignore(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("mine\n")
+    initialise(tmp_path)
+    assert (tmp_path / ".gitignore").read_text().startswith("mine\n")
+    assert (tmp_path / ".dvc").is_dir() and (tmp_path / ".git").is_dir()
+    load_settings(tmp_path / "params.yaml")
