@@ -79,8 +79,13 @@ def test_a_tag_of_an_object_is_refused_and_never_executed(tmp_path: Path, tag: s
 
 @pytest.mark.parametrize(
     ("text", "place"),
-    [("a:\n\t- 1\n", "line 2"), ("a: [1\nb: 2\n", "line 2"), ("a: 1\n---\nb: 2\n", "line 2"), ("a: \x00", "params.yaml")],
-)  # fmt: skip
+    [
+        ("a:\n\t- 1\n", "line 2"),
+        ("a: [1\nb: 2\n", "line 2"),
+        ("a: 1\n---\nb: 2\n", "line 2"),
+        ("a: \x00", "params.yaml"),
+    ],
+)
 def test_broken_yaml_is_refused_with_its_place(tmp_path: Path, text: str, place: str) -> None:
     with pytest.raises(SettingsError) as raised:
         read(tmp_path, text)
