@@ -39,8 +39,8 @@ class DataSettings(Frozen):
 
     dataset: Use
     path: str = Field(min_length=1)
-    validation: SplitSize
-    test: SplitSize
+    validation: SplitSize | None  # None: the dataset brings its own
+    test: SplitSize | None
     augmentation: tuple[Use, ...]  # no default: dvc.yaml names the key
     labels: int | None = Field(default=None, ge=1)
     duplicates: Literal["refuse", "drop"] = "refuse"

@@ -30,20 +30,15 @@ class Splits:
 
 
 def split_images(raw: RawImages, settings: DataSettings, seed: int, where: str) -> Splits:
-    """Return the dataset's own splits, or stratified ones; then cut the training set to `settings.labels`.
+    """Return stratified splits, or the dataset's own where settings say null; then cut the training set to its labels.
 
     Raises DataError where a class would be missing from a split, or one image stands in two of them.
     """
     rng = np.random.default_rng([seed, 0x5B117])
     given = _given(raw)
-    test = given.get("test")
-    rest = np.concatenate([given[name] for name in ("train", "validation") if name in given])
-    if test is None:
-        test, rest = _cut(raw, rest, settings.test, "test", rng, where)
-    validation = given.get("validation")
-    train = np.setdiff1d(rest, validation if validation is not None else np.array([], dtype=np.int64))
-    if validation is None:
-        validation, train = _cut(raw, train, settings.validation, "validation", rng, where)
+    train = given.pop("train", np.array([], dtype=np.int64))
+    test, train = _own_or_cut(raw, given, train, settings.test, "test", rng, where)
+    validation, train = _own_or_cut(raw, given, train, settings.validation, "validation", rng, where)
     train, validation, dropped = _without_duplicates(raw, settings, train, validation, test, where)
     if settings.labels is not None:
         train = train[_labelled(raw.labels[train], settings.labels, len(raw.classes), rng, where)]
@@ -72,6 +67,27 @@ def _given(raw: RawImages) -> dict[str, Indices]:
         return {"train": np.arange(len(raw.labels))}
     names = [str(name) for name in np.unique(raw.split)]
     return {name: np.flatnonzero(raw.split == name) for name in names}
+
+
+def _own_or_cut(
+    raw: RawImages, given: dict[str, Indices], pool: Indices, size: int | float | None, name: str,
+    rng: np.random.Generator, where: str,
+) -> tuple[Indices, Indices]:  # fmt: skip
+    """Return the split `name` and what it leaves of `pool`: the dataset's own, or a cut, but never a silent choice."""
+    own = given.get(name)
+    if own is not None and size is not None:
+        raise DataError(
+            f"The dataset brings {len(own)} {name} images of its own, and {name}: {size} asks for others",
+            where=where, fix=f"set {name} to null in params.yaml to take the dataset's own",
+        )  # fmt: skip
+    if own is not None:
+        return own, pool
+    if size is None:
+        raise DataError(
+            f"{name} is null, but the dataset brings no {name} images of its own", where=where,
+            expected="a dataset with that split, or a size", fix=f"set {name} to a count, or to a fraction such as 0.2",
+        )  # fmt: skip
+    return _cut(raw, pool, size, name, rng, where)
 
 
 def _cut(

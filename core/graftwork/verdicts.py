@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graftwork.evidence import Interval
+from graftwork.evidence import Interval, VerdictName
 from graftwork.findings import Findings, StrategyFindings
 
 OUTCOMES = {
@@ -12,7 +12,7 @@ OUTCOMES = {
     "inconclusive": "Transfer can't be judged yet",
 }
 BY_ITSELF = {
-    "positive": "helped too",
+    "positive": "helped",
     "neutral": "made no difference",
     "negative": "hurt",
     "inconclusive": "can't be told from scratch",
@@ -29,13 +29,13 @@ def headline(findings: Findings) -> str:
         f"{percent(findings.scratch.accuracy.mean)} from scratch, {points(chosen.gain)} points, "
         f"with {findings.training_images} labelled images."
     )
-    return " ".join([first, *(_clause(found) for found in findings.transfers if found is not chosen)])
+    return " ".join([first, *(_clause(found, chosen.verdict) for found in findings.transfers if found is not chosen)])
 
 
-def _clause(found: StrategyFindings) -> str:
+def _clause(found: StrategyFindings, before: VerdictName) -> str:
     assert found.gain is not None and found.verdict is not None
-    words = BY_ITSELF[found.verdict]
-    return f"{found.name} {words} ({points(found.gain)})."
+    also = " too" if found.verdict == before == "positive" else ""
+    return f"{found.name} {BY_ITSELF[found.verdict]}{also} ({points(found.gain)})."
 
 
 def percent(fraction: float) -> str:

@@ -40,7 +40,7 @@ def _summary(metrics: dict[str, Any], rows: list[dict[str, str]], layout: Layout
 ![Test accuracy of each strategy: a dot for each seed, the mean with its interval]({gains_png_url(metrics)})
 
 Source model: {percent(metrics["source"]["accuracy"])}. Target: {target["training_images"]} labelled training images,
-{target["test_images"]} test images, read once. Intervals are over {target["seeds"]} paired seeds.
+{target["test_images"]} test images, read once by this run. Intervals are over {target["seeds"]} paired seeds.
 
 The whole report: `{layout.report / "report.html"}` (`graftwork report --open`)
 """

@@ -20,6 +20,7 @@ from graftwork.pictures import gains_png_url
 from graftwork.plots import colours, curve, shorten
 from graftwork.provenance import Provenance
 from graftwork.settings import Settings
+from graftwork.verdicts import headline
 
 HOSTILE = ("<script>alert(1)</script>", "$\\frac{1}$", "x" * 300, '" onload="a', "貓\n</svg><!--")
 SCRATCH = (0.60, 0.64, 0.62)
@@ -244,3 +245,12 @@ def test_the_png_shows_any_name() -> None:
     accuracy = {**vars(Interval(0.5, 0.4, 0.6)), "per_seed": [0.4, 0.6]}
     url = gains_png_url({"strategies": {name: {"accuracy": accuracy} for name in ("scratch", *HOSTILE[:4])}})
     assert url.startswith("data:image/png;base64,")
+
+
+def test_the_headline_judges_every_strategy_and_says_too_only_after_another_that_helped() -> None:
+    words = headline(make_findings())
+    assert words.startswith("Transfer helped: better reaches 82.0 % against 62.0 % from scratch, +20.0 [")
+    for clause in ("worse hurt (−20.0", "same made no difference (+0.1", "unclear can't be told from scratch"):
+        assert clause in words
+    assert "helped too" not in words
+    assert " also helped too (+10.0" in headline(make_findings(("a", "b"), strategy("also", (0.7, 0.74, 0.72), 2)))

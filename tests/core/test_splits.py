@@ -150,7 +150,7 @@ def test_equal_images_within_one_split_are_nobodys_business() -> None:
 def test_given_splits_are_respected_to_the_image() -> None:
     names = (["train"] * 6 + ["validation"] * 2 + ["test"] * 2) * 6
     images = raw([30, 30], names)
-    splits = split(images)
+    splits = split(images, validation=None, test=None)
     assert {name: indices.tolist() for name, indices in splits.by_name().items()} == {
         name: [index for index, given in enumerate(names) if given == name] for name in ("train", "validation", "test")
     }
@@ -158,7 +158,7 @@ def test_given_splits_are_respected_to_the_image() -> None:
 
 def test_a_given_test_split_stays_and_validation_comes_out_of_training() -> None:
     names = (["train"] * 4 + ["test"]) * 12
-    splits = split(raw([30, 30], names), validation=8)
+    splits = split(raw([30, 30], names), validation=8, test=None)
     assert splits.test.tolist() == list(range(4, 60, 5))
     assert len(splits.validation) == 8
     assert together(splits) == list(range(60))
@@ -170,4 +170,12 @@ def test_a_class_missing_from_a_given_split_is_refused() -> None:
     names[:10] = "train"
     given_splits = RawImages(images.images, images.labels, images.classes, names)
     with pytest.raises(DataError, match="'class 1' has 30 images in all and none in the test set"):
-        split(given_splits)
+        split(given_splits, test=None)
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_a_size_for_a_split_that_is_given_and_null_for_one_that_is_not_are_refused(name: str) -> None:
+    with pytest.raises(DataError, match=f"brings 12 {name} images of its own, and {name}: 9 asks"):
+        split(raw([30, 30], (["train"] * 4 + [name]) * 12), **{name: 9})
+    with pytest.raises(DataError, match=f"{name} is null, but the dataset brings no {name} images"):
+        split(raw([30, 30]), **{name: None})

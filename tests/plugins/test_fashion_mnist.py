@@ -14,7 +14,8 @@ from graftwork.settings import ImageFormat
 from graftwork_plugins.fashion_mnist import EMBEDDED, SHA256, FashionMNIST
 
 IMAGE = ImageFormat(size=28, channels=1)
-COUNTS = [2000, 750, 2000, 750, 750, 2000, 750, 750, 2000, 2000]
+SOURCE = (0, 2, 5, 8, 9)
+COUNTS = {"train": (1800, 150), "test": (200, 600)}
 
 
 def test_the_embedded_file_is_the_one_that_is_documented() -> None:
@@ -26,8 +27,10 @@ def test_the_counts_are_those_of_the_docstring() -> None:
     raw = FashionMNIST().load(EMBEDDED, IMAGE)
     raw.check("embedded")
     assert raw.images.shape == (13_750, 1, 28, 28)
-    assert np.bincount(raw.labels).tolist() == COUNTS
-    assert raw.split is None and raw.origin["licence"] == "MIT"
+    assert raw.split is not None and raw.origin["licence"] == "MIT"
+    for part, (source, target) in COUNTS.items():
+        counts = np.bincount(raw.labels[raw.split == part])
+        assert counts.tolist() == [source if label in SOURCE else target for label in range(10)]
 
 
 def test_kept_classes_come_with_their_names_and_all_their_images() -> None:
@@ -54,10 +57,11 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         FashionMNIST().load(tmp_path / "fashion_mnist.npz", IMAGE)
 
 
-def test_the_subset_is_the_start_of_the_real_training_set(shared_data: Path) -> None:
+@pytest.mark.parametrize("part", COUNTS)
+def test_each_split_is_the_start_of_the_real_one(shared_data: Path, part: str) -> None:
     raw = FashionMNIST().load(EMBEDDED, IMAGE)
     with np.load(shared_data / "fashion_mnist.npz") as archive:
-        images, labels = archive["x_train"], archive["y_train"]
-    for label, count in enumerate(COUNTS):
-        expected = images[labels == label][:count]
-        assert np.array_equal(raw.images[raw.labels == label, 0], expected)
+        images, labels = archive[f"x_{part}"], archive[f"y_{part}"]
+    for label in range(10):
+        expected = images[labels == label][: COUNTS[part][label not in SOURCE]]
+        assert np.array_equal(raw.images[(raw.labels == label) & (raw.split == part), 0], expected)
