@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from graftwork_flows.server import running_server
 from tests.flows.conftest import call, commit, edit, environment, run
 
 pytestmark = pytest.mark.slow
+BUSY, ATTEMPTS = 503, 5  # a SQLite server's "try again", to which Prefect's own client listens too
 
 
 class Api:
@@ -29,8 +31,15 @@ class Api:
         request = urllib.request.Request(
             f"{self.url}{path}", json.dumps(body).encode(), {"content-type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        for _ in range(ATTEMPTS):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != BUSY:
+                    raise
+                time.sleep(1)
+        raise AssertionError(f"the server was busy {ATTEMPTS} times")
 
     def last_run(self) -> Any:
         return self.post("/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})[0]
@@ -122,6 +131,7 @@ def test_a_served_flow_runs_from_its_form_and_stops_on_request(site: Path, api: 
     process = subprocess.Popen(
         ["graftwork", "serve", "--cron", "0 2 * * *"], cwd=site, env=environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )  # fmt: skip
     try:
         deployment = _deployment(api)
