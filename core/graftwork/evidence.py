@@ -26,6 +26,10 @@ class Interval:
     low: float
     high: float
 
+    def within(self, least: float, most: float) -> Interval:
+        """Return the part of it that lies between two bounds of what was measured."""
+        return Interval(self.mean, max(self.low, least), min(self.high, most))
+
 
 def student_interval(values: Sequence[float], confidence: float) -> Interval:
     """Return mean ± t·s/√n with n−1 degrees of freedom. Needs two values or more."""

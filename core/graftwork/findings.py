@@ -136,7 +136,7 @@ class _Probe:
         return StrategyFindings(
             name=name,
             stack=tuple(use.name for use in self.settings.strategies[name]),
-            accuracy=student_interval(accuracy, evidence.confidence),
+            accuracy=student_interval(accuracy, evidence.confidence).within(0.0, 1.0),
             per_seed=tuple(accuracy),
             validation_accuracy=_selected_validation(history),
             gain=gain,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor
@@ -35,6 +35,7 @@ class Manifest:
     strategy: str
     tensors: tuple[Fate, ...]
     coverage: float  # share of the values outside the head, buffers included, that were copied or adapted
+    local_code: Mapping[str, str] = field(default_factory=dict)  # digests of the user's own files that take part
 
     def counts(self) -> dict[str, int]:
         """Return the number of tensors of each kind."""

@@ -9,8 +9,8 @@ from graftwork.settings import Training
 from graftwork.strategy import ParameterGroup
 
 
-def build_optimizer(groups: list[ParameterGroup], training: Training) -> torch.optim.Optimizer:
-    """Return one of timm's optimizers by name, fused where torch offers it."""
+def build_optimizer(groups: list[ParameterGroup], training: Training, key: str = "finetune") -> torch.optim.Optimizer:
+    """Return one of timm's optimizers by name, fused where torch offers it; `key` is where the settings stand."""
     from graftwork import torchvision_operators
 
     torchvision_operators.define_missing()
@@ -18,7 +18,7 @@ def build_optimizer(groups: list[ParameterGroup], training: Training) -> torch.o
 
     if training.optimizer not in list_optimizers():
         raise SettingsError(
-            f"timm knows no optimizer {training.optimizer!r}", where="params.yaml, key optimizer",
+            f"timm knows no optimizer {training.optimizer!r}", where=f"params.yaml, key {key}.optimizer",
             expected="sgd, adamw, lamb, … (timm.optim.list_optimizers())",
             fix=did_you_mean(training.optimizer, list_optimizers()) or "use adamw",
         )  # fmt: skip

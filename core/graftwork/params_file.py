@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -28,6 +29,7 @@ def load_settings(path: Path, registry: Registry | None = None, overrides: Seque
     """
     source = read_yaml(path)
     values = apply_overrides(source.values, overrides)
+    source = replace(source, overridden=tuple(override.partition("=")[0].strip() for override in overrides))
     settings = _validated(values, source)
     _check_versions(settings, source)
     if registry is not None:
@@ -86,14 +88,19 @@ def settings_error(error: ValidationError, model: type, source: YamlSource, pref
         )  # fmt: skip
     if first["type"] == "missing":
         return SettingsError(f"The key {str(location[-1])!r} is missing{more}", where=where, fix="add it")
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if not location:  # a rule between keys, which begins with the key that breaks it
+        key, _, rule = message.partition(": ")
+        return SettingsError(
+            f"{key}: {rule}", where=f"{source.place((key,))}, key {key}", fix=f"correct {key} in {source.path.name}"
+        )
     found = json.dumps(first["input"], default=str, ensure_ascii=False)
     found = found if len(found) < 80 else found[:77] + "..."
     return SettingsError(
         f"The value {found} can't be used{more}",
         where=where,
         expected=message,
-        fix=f"edit {source.path.name}",
+        fix=f"correct {location[-1]}, {source.place(location)}",
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -17,6 +18,7 @@ import pluggy
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from graftwork.errors import PluginError, SettingsError, did_you_mean, listed
+from graftwork.files import sha256_of_file
 from graftwork.hookspecs import DistributionHooks, StrategyHooks
 from graftwork.params_file import Location, settings_error
 from graftwork.settings import DataSettings, Use
@@ -36,6 +38,7 @@ class Plugin:
     factory: type
     origin: str  # for people
     package: str | None  # the distribution; None for a local file
+    file: Path | None = None  # the local file
 
     @property
     def summary(self) -> str:
@@ -59,6 +62,7 @@ class Registry:
     failures: dict[str, str] = field(default_factory=dict)  # origin → why it could not be loaded
     _origin: str = "?"
     _package: str | None = None
+    _file: Path | None = None
 
     def dataset(self, name: str, factory: type) -> None:
         """Offer a dataset: `load(path, image) -> RawImages`."""
@@ -75,7 +79,7 @@ class Registry:
     def strategy(self, name: str, factory: type) -> None:
         """Offer a part of strategies: methods marked with `@hookimpl`, checked against `StrategyHooks` here."""
         self._add("strategy", name, factory)
-        _check_hooks(name, factory)
+        _check_hooks(name, factory, str(self._file or self._origin))
 
     def named(self, kind: Kind) -> Iterator[Plugin]:
         """Yield a kind's plugins by name."""
@@ -88,6 +92,19 @@ class Registry:
     def augmentations(self, data: DataSettings) -> list[Any]:
         """Return the augmentations of a dataset's training images, in order."""
         return [self.create("augmentation", use) for use in data.augmentation]
+
+    def local_code(self, uses: Iterable[tuple[Kind, Use]]) -> dict[str, str]:
+        """Return the sha256 of each local file that these plugins come from, and of the private files beside it.
+
+        It goes into what a stage writes, so that the stages after it run again when that code changes, and not when
+        another plugin does.
+        """
+        files: set[Path] = set()
+        for kind, use in uses:
+            file = self._find(kind, use.name, where="").file
+            if file is not None:
+                files |= {file, *file.parent.glob("_*.py")}
+        return {file.name: sha256_of_file(file) for file in sorted(files)}
 
     def check(self, kind: Kind, use: Use, source: YamlSource, location: Location) -> Plugin:
         """Return the plugin that `use` names; raise SettingsError, with the place, unless it can be created."""
@@ -130,7 +147,7 @@ class Registry:
             )
         if "__pydantic_config__" not in vars(factory):
             factory.__pydantic_config__ = STRICT  # type: ignore[attr-defined]  # pydantic's own hook
-        self.plugins[kind, name] = Plugin(kind, name, factory, self._origin, self._package)
+        self.plugins[kind, name] = Plugin(kind, name, factory, self._origin, self._package, self._file)
 
 
 def load_plugins(local: Path | None = None) -> Registry:
@@ -152,14 +169,14 @@ def load_plugins(local: Path | None = None) -> Registry:
     return registry
 
 
-def _register(registry: Registry, module: object, origin: str, package: str | None) -> None:
+def _register(registry: Registry, module: object, origin: str, package: str | None, file: Path | None = None) -> None:
     """Let one module register its plugins: all of them, or, when it fails, none."""
     manager = pluggy.PluginManager("graftwork")
     manager.add_hookspecs(DistributionHooks)
     manager.register(module, name=origin)
     manager.check_pending()
     before = dict(registry.plugins)
-    registry._origin, registry._package = origin, package
+    registry._origin, registry._package, registry._file = origin, package, file
     try:
         manager.hook.register_plugins(register=registry)
     except Exception:
@@ -169,11 +186,19 @@ def _register(registry: Registry, module: object, origin: str, package: str | No
         raise PluginError("It registers no plugin", where=origin, fix="implement register_plugins(register)")
 
 
-def _check_hooks(name: str, factory: type) -> None:
+def _check_hooks(name: str, factory: type, where: str) -> None:
     """Raise for a hook that doesn't exist or has other arguments than its specification."""
     manager = strategy_manager()
-    manager.register(factory, name=name)  # a class does for checking names and arguments
-    manager.check_pending()
+    try:
+        manager.register(factory, name=name)  # a class does for checking names and arguments
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        hooks = [hook for hook in vars(StrategyHooks) if not hook.startswith("_")]
+        near = [did_you_mean(word, hooks) for word in re.findall(r"'(\w+)'", str(error)) if word not in hooks]
+        raise PluginError(
+            f"The strategy {name!r} has a hook that can't be: {error}", where=where, expected=", ".join(hooks),
+            fix=next(filter(None, near), "correct it as graftwork.hookspecs says"),
+        ) from None  # fmt: skip
     if not any(manager.get_hookcallers(factory) or []):
         raise PluginError(f"The strategy {name!r} implements no hook", fix="mark its methods with @hookimpl")
 
@@ -204,7 +229,7 @@ def _local_files(local: Path | None) -> list[Path]:
 
 def _register_local(registry: Registry, file: Path) -> None:
     try:
-        _register(registry, _import_file(file), f"local file {file.name}", package=None)
+        _register(registry, _import_file(file), f"local file {file.name}", package=None, file=file)
     except PluginError:
         raise
     except Exception as error:

@@ -24,7 +24,7 @@ def rehearse(settings: Settings, registry: Registry) -> None:
         _check_groups(name, target, strategy.parameter_groups(target, settings.finetune.weight_decay))
         build_optimizer(strategy.parameter_groups(target, settings.finetune.weight_decay), settings.finetune)
         if not stack:
-            build_optimizer(strategy.parameter_groups(target, 0.0), settings.pretrain)
+            build_optimizer(strategy.parameter_groups(target, 0.0), settings.pretrain, "pretrain")
 
 
 def _check_groups(name: str, target: TargetModel, groups: list[ParameterGroup]) -> None:

@@ -23,9 +23,13 @@ class YamlSource:
     path: Path
     values: dict[str, Any]
     root: Node | None
+    overridden: tuple[str, ...] = ()  # keys set from outside the file, as `finetune.lr`
 
     def place(self, location: tuple[str | int, ...]) -> str:
         """Return `params.yaml, line 12` for the deepest part of `location` that is in the file."""
+        for key in self.overridden:
+            if location[: key.count(".") + 1] == tuple(key.split(".")):
+                return f"--set {key}"
         node, line = self.root, 0
         for part in location:
             found = _child(node, part)

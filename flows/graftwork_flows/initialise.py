@@ -39,6 +39,7 @@ def initialise(folder: Path) -> None:
 
     write_text(folder / "params.schema.json", schema_text(registry_at(folder)))
     _version_control(folder)
+    write_text(folder / ".dvc" / "plots" / "strategies.json", _template("plot.json"))
     say(f"A workspace is in {folder}. Next: graftwork run -C {folder}")
 
 

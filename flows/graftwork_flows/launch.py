@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from graftwork.params_file import load_settings
 from graftwork.workspace import PARAMS
 from graftwork_flows import server
 from graftwork_flows.console import LineProgress, listen_to_flow, say
+from graftwork_flows.stopping import stopped_by
 
 
 def run_pipeline(
@@ -118,10 +120,11 @@ def _run_flow(root: Path, parameters: dict[str, Any], quiet: bool) -> None:
         if quiet:
             say(state.message or "")
         return
-    error = (
-        state.data if isinstance(state.data, GraftworkError) else TrainingError(state.message or "The flow run failed")
-    )
-    raise error
+    if isinstance(state.data, GraftworkError):
+        raise state.data
+    if state.is_cancelled():  # Prefect keeps a cancelled state's message, and drops its data
+        raise stopped_by(signal.Signals[(state.message or "").rpartition(" ")[2] or "SIGTERM"])
+    raise TrainingError(state.message or "The flow run failed")
 
 
 def _run_alone(
@@ -137,14 +140,13 @@ def _run_alone(
             run.stop.check()
             if run.failures:
                 raise next(iter(run.failures.values()))
-        layout = Layout(folder)
-        say(read_json(layout.report / "metrics.json")["verdict"])
-        say(f"report: {layout.report / 'report.html'}")
+        say(read_json(Layout(folder).report / "metrics.json")["verdict"])
 
     changes = as_overrides(root, strategies, 0, 0, 0, overrides)
     if not changes:
         run_in(root)
+        say(f"report: {Layout(root).report / 'report.html'}")
         return
     with sandbox(root, changes, time.strftime("run-%Y%m%d-%H%M%S")) as box:
         run_in(box.root)
-        say(f"kept: {box.keep()}")
+        say(f"report: {box.keep()}")

@@ -39,6 +39,7 @@ def _chosen(root: Path, names: Sequence[str]) -> dict[str, object]:
         if name not in known:
             raise SettingsError(
                 f"Unknown strategy {name!r}", where=f"{root / PARAMS}, key strategies",
-                expected=f"one of: {', '.join(known)}", fix=did_you_mean(name, known) or "add it to params.yaml",
+                expected=f"one of: {', '.join(known)}",
+                fix=did_you_mean(name, known) or "correct the name, or add it to params.yaml",
             )  # fmt: skip
     return {name: stack for name, stack in known.items() if name == "scratch" or name in names}

@@ -185,15 +185,12 @@ class Pipeline:
 
 
 def _ordered(nodes: dict[str, Node]) -> list[Node]:
-    """Sort by dependency, depth first, so that a strategy's stages stand together."""
-    order: dict[str, Node] = {}
+    """Sort by the number of steps from the beginning: what is wrong with any data shows before a training starts."""
+    steps: dict[str, int] = {}
 
-    def visit(node: Node) -> None:
-        if node.name not in order:
-            for name in node.upstream:
-                visit(nodes[name])
-            order[node.name] = node
+    def count(name: str) -> int:
+        if name not in steps:
+            steps[name] = 1 + max((count(before) for before in nodes[name].upstream), default=0)
+        return steps[name]
 
-    for node in nodes.values():
-        visit(node)
-    return list(order.values())
+    return sorted(nodes.values(), key=lambda node: count(node.name))

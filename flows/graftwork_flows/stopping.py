@@ -25,12 +25,7 @@ class Stop:
 
     def error(self) -> Interrupted:
         """Return what a stopped run ends in; its exit code is the shell's: 128 and the signal's number."""
-        error = Interrupted(
-            f"Stopped by {self.signal.name}; finished stages and checkpoints are kept",
-            fix="graftwork run goes on from there",
-        )
-        error.exit_code = 128 + self.signal
-        return error
+        return stopped_by(self.signal)
 
     def check(self) -> None:
         """Raise Interrupted when the run shall end."""
@@ -41,6 +36,15 @@ class Stop:
         """Ask the run to end."""
         self.signal = by
         self._event.set()
+
+
+def stopped_by(number: signal.Signals) -> Interrupted:
+    """Return the error of a run that a signal stopped."""
+    error = Interrupted(
+        f"Stopped by {number.name}; finished stages and checkpoints are kept", fix="graftwork run goes on from there"
+    )
+    error.exit_code = 128 + number
+    return error
 
 
 @contextmanager

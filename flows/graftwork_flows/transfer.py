@@ -3,6 +3,7 @@
 # No `from __future__ import annotations` in this file: Prefect evaluates the annotations of a served flow.
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,14 +70,18 @@ def transfer(
     try:
         changes = as_overrides(root, strategies, labels, seeds, finetune_epochs, overrides)
         if not changes:
-            return run_stages(root, recompute, wait_seconds)
+            return _tell(run_stages(root, recompute, wait_seconds), lambda: str(Layout(root).report / "report.html"))
         with sandbox(root, changes, _flow_run_name()) as box:
-            state = run_stages(box.root, recompute, wait_seconds)
-            if state.is_completed():
-                get_run_logger().info("kept: %s", box.keep())
-            return state
+            return _tell(run_stages(box.root, recompute, wait_seconds), box.keep)
     except GraftworkError as error:
         return _failed(error)
+
+
+def _tell(state: State[Any], report: Callable[[], str]) -> State[Any]:
+    """Log where the report of a completed run is."""
+    if state.is_completed():
+        get_run_logger().info("report: %s", report())
+    return state
 
 
 def run_stages(root: Path, recompute: bool, wait_seconds: float) -> State[Any]:
@@ -92,7 +97,6 @@ def run_stages(root: Path, recompute: bool, wait_seconds: float) -> State[Any]:
             return _failed(first, f"{', '.join(missing)} not done. {first}")
         verdict = artifacts.publish(Layout(root))
         log.info(verdict)
-        log.info("report: %s", Layout(root).report / "report.html")
         fresh = sum(state.name != "Cached" for state in states.values())
         return Completed(message=f"{fresh} of {len(states)} stages computed. {verdict}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -97,12 +98,13 @@ def test_a_run_is_a_task_for_each_stage_and_a_second_one_is_cached(site: Path, a
 def test_other_settings_run_apart_and_are_kept_as_an_experiment(site: Path, api: Api) -> None:
     lock, settings = ((site / name).read_bytes() for name in ("dvc.lock", "params.yaml"))
     commit(site)
-    call(site, "graftwork", "run", "--set", "finetune.epochs=1", "--strategy", "full_copy")
+    said = call(site, "graftwork", "run", "--set", "finetune.epochs=1", "--strategy", "full_copy")
     assert (site / "dvc.lock").read_bytes() == lock
     assert (site / "params.yaml").read_bytes() == settings
     name = api.last_run()["name"]
     assert name in call(site, "dvc", "exp", "list", "--name-only")
-    assert (site / ".graftwork" / "reports" / f"{name}.html").is_file()
+    told = Path(re.search(r"report: (\S+?);", said)[1])  # type: ignore[index]
+    assert told == site / ".graftwork" / "reports" / f"{name}.html" and told.is_file()
     assert "worktrees" not in call(site, "git", "worktree", "list")
 
 
@@ -125,6 +127,24 @@ def test_a_failed_strategy_fails_its_task_while_others_go_on(site: Path, api: Ap
     assert states["finetune@freeze"] in ("Completed", "Cached")
     assert states["report"] == "NotReady"
     assert api.last_run()["state_name"] == "Failed"
+
+
+def test_ctrl_c_cancels_the_run_and_the_exit_code_says_so(site: Path, api: Api) -> None:
+    good = (site / "params.yaml").read_text()
+    edit(site / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 4000")
+    process = subprocess.Popen(
+        ["graftwork", "run"], cwd=site, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("finetune@"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    (site / "params.yaml").write_text(good)
+    assert process.returncode == 128 + signal.SIGINT
+    assert "Stopped by SIGINT" in said and "graftwork run goes on" in said
+    assert api.last_run()["state_name"] == "Cancelled"
 
 
 def test_a_served_flow_runs_from_its_form_and_stops_on_request(site: Path, api: Api) -> None:

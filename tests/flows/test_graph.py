@@ -25,6 +25,11 @@ def test_every_stage_of_dvc_yaml_is_one_of_ours_and_comes_after_what_it_needs() 
     assert {f"finetune@{name}" for name in strategies} <= seen
 
 
+def test_all_data_is_split_before_any_training_starts() -> None:
+    order = [node.name for node in Pipeline(ROOT).nodes()]
+    assert order.index("augment@target") < order.index("pretrain")
+
+
 def test_training_can_not_open_the_test_images() -> None:
     text = (ROOT / "dvc.yaml").read_text()
     finetune = text[text.index("  finetune:") : text.index("  report:")]

@@ -68,6 +68,35 @@ def test_a_new_strategy_is_one_line(computed: Path) -> None:
     assert compute(computed) == ["transfer@pulled", "finetune@pulled", "report"]
 
 
+OWN = """
+from dataclasses import dataclass
+from graftwork.hookspecs import hookimpl
+
+@dataclass(frozen=True)
+class Own:
+    @hookimpl
+    def loss_terms(self, step):
+        return 0.1 * step.logits.square().mean()
+
+@hookimpl
+def register_plugins(register):
+    register.strategy("own", Own)
+"""
+
+
+def test_a_strategy_in_a_new_local_file_trains_nothing_else_and_trains_again_when_the_file_changes(
+    computed: Path,
+) -> None:
+    file = computed / "strategies" / "own.py"
+    file.write_text(OWN)
+    edit(computed / "params.yaml", "  freeze:", "  mine: [full_copy, own]\n  freeze:")
+    trains = ("pretrain", "finetune", "report")
+    assert [name for name in compute(computed) if name.startswith(trains)] == ["finetune@mine", "report"]
+    edit(file, "0.1", "0.2")
+    assert [name for name in compute(computed) if name.startswith(trains)] == ["finetune@mine", "report"]
+    assert "up to date" in call(computed, "dvc", "status")
+
+
 def test_a_removed_strategy_leaves_nothing_behind(computed: Path) -> None:
     edit(computed / "params.yaml", "  freeze: [full_copy, freeze]\n", "")
     assert compute(computed) == ["report"]

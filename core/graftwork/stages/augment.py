@@ -11,8 +11,9 @@ from PIL import Image
 from graftwork.errors import DataError
 from graftwork.files import atomic_file, atomic_folder, read_json, write_json
 from graftwork.images import Pixels, RawImages, save_split
+from graftwork.registry import Kind
 from graftwork.seeds import generator
-from graftwork.settings import DataSettings
+from graftwork.settings import DataSettings, Use
 from graftwork.splits import split_images
 from graftwork.stages import Context
 
@@ -36,10 +37,19 @@ def augment(context: Context, data: str) -> None:
     _draw_samples(context, settings, raw.images[splits.train], layout.samples(data))
     write_json(
         layout.card(data),
-        {**card, "splits": counts, "duplicates_dropped": len(splits.dropped), "mean": mean, "std": std},
-    )
+        {
+            **card, "splits": counts, "duplicates_dropped": len(splits.dropped), "mean": mean, "std": std,
+            "local_code": _local_code(context, settings),
+        },
+    )  # fmt: skip
     sizes = ", ".join(f"{len(indices):,} {name}" for name, indices in splits.by_name().items())
     context.progress.log(sizes)
+
+
+def _local_code(context: Context, settings: DataSettings) -> dict[str, str]:
+    """Return the digests of the user's own code that a training on this data hangs on, but for strategies."""
+    augmentations: list[tuple[Kind, Use]] = [("augmentation", use) for use in settings.augmentation]
+    return context.registry.local_code([*augmentations, ("model", context.settings.model)])
 
 
 def statistics(images: Pixels) -> tuple[list[float], list[float]]:

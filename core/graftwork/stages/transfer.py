@@ -30,7 +30,8 @@ def transfer(context: Context, name: str) -> None:
     head = head_tensors(model)
     chosen = strategy.choose_weights(SourceModel(tensors, frozenset(source.head)))
     start, fates = match(chosen, model.state_dict(), tensors, stem=_stem(model))
-    manifest = Manifest(name, tuple(fates), coverage(fates, head))
+    code = context.registry.local_code(("strategy", use) for use in settings.strategies[name])
+    manifest = Manifest(name, tuple(fates), coverage(fates, head), {**card["local_code"], **code})
     if chosen:
         require_coverage(manifest, settings.transfer.minimum_coverage, where=str(source_file))
     manifest = replace(manifest, tensors=tuple(_with_trainable(fates, model, head, frozenset(start), strategy)))

@@ -15,6 +15,7 @@ IGNORED = (
     "/data/prepared/",
     "/weights/",
     "/report/",
+    "/dvc_plots/",
     "__pycache__/",
 )
 
@@ -31,6 +32,7 @@ def templates() -> dict[str, str]:
         "dvcignore": (ROOT / ".dvcignore").read_text("utf-8"),
         "gitignore": "\n".join(IGNORED) + "\n",
         "centre_logits.py": example,
+        "plot.json": (ROOT / ".dvc" / "plots" / "strategies.json").read_text("utf-8"),
     }
 
 
