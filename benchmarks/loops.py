@@ -32,7 +32,7 @@ from graftwork.torchvision_operators import define_missing
 from graftwork.training import Job, train
 from graftwork_plugins.augmentations import Flip, Shift
 from graftwork_plugins.fashion_mnist import EMBEDDED, FashionMNIST
-from graftwork_plugins.l2_sp import L2SP
+from graftwork_plugins.strategies.l2_sp import L2SP
 
 ROOT = Path(__file__).parents[1]
 IMAGES, BATCH, LR, EPOCHS = 5120, 256, 0.05, 2

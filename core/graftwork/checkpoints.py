@@ -32,14 +32,16 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one training, in a folder of its own outside DVC's outputs (DVC empties those)."""
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
+    def __init__(self, folder: Path, fingerprint: str, every_seconds: float | None = None) -> None:
         """`fingerprint` stands for everything that decides the weights: other trainings' files are not seen."""
         self.folder = folder / fingerprint[:16]
         self._saved_at = time.monotonic()
+        self._every_seconds = every_seconds
 
     def save(self, snapshot: Callable[[], Checkpoint], *, force: bool = False) -> None:
         """Write a checkpoint when the last one is some seconds old, or when forced."""
-        if not force and time.monotonic() - self._saved_at < EVERY_SECONDS:
+        every_seconds = EVERY_SECONDS if self._every_seconds is None else self._every_seconds
+        if not force and time.monotonic() - self._saved_at < every_seconds:
             return
         checkpoint = snapshot()
         with atomic_folder(self.folder / "newest") as folder:

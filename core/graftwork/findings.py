@@ -132,13 +132,14 @@ class _Probe:
         manifest = read_json(self.layout.start(name) / "manifest.json")
         history_file = self.layout.tuned(name) / "history.csv"
         history = read_history(history_file)
+        selection = read_json(self.layout.tuned(name) / "selection.json")
         seconds = read_timing(self.layout.timings(name), history_file)
         return StrategyFindings(
             name=name,
             stack=tuple(use.name for use in self.settings.strategies[name]),
             accuracy=student_interval(accuracy, evidence.confidence).within(0.0, 1.0),
             per_seed=tuple(accuracy),
-            validation_accuracy=_selected_validation(history),
+            validation_accuracy=_mean_of(selection, "validation_accuracy"),
             gain=gain,
             verdict=None if gain is None else verdict(gain, evidence.margin),
             confusion=tuple(tuple(row) for row in matrices.sum(dim=0).tolist()),
@@ -167,11 +168,8 @@ def _accuracies(matrices: torch.Tensor) -> list[float]:
     return [float(matrix.diagonal().sum() / matrix.sum()) for matrix in matrices.double()]
 
 
-def _selected_validation(history: list[dict[str, float]]) -> float:
-    best: dict[float, float] = {}
-    for row in history:
-        best[row["seed"]] = max(best.get(row["seed"], 0.0), row["validation_accuracy"])
-    return sum(best.values()) / len(best)
+def _mean_of(selection: dict[str, dict[str, float]], key: str) -> float:
+    return sum(chosen[key] for chosen in selection.values()) / len(selection)
 
 
 def _trainable_share(manifest: dict[str, Any]) -> float:

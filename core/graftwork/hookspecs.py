@@ -3,7 +3,9 @@
 A distribution, or a local file, offers plugins through `register_plugins`. A plugin is a frozen dataclass: its
 fields are its settings in params.yaml. What a *strategy* plugin does is said by the other hooks here, which it
 implements as methods marked with `@hookimpl`; a strategy in params.yaml is a stack of such plugins, called in the
-stack's order.
+stack's order. A hook may leave out arguments that it doesn't use.
+
+A class attribute `excludes` may name plugin classes that can't stand in the same stack.
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from graftwork.registry import Registry
-    from graftwork.strategy import ParameterGroup, SourceModel, Step, TargetModel
+    from graftwork.source import Needs, SourceModel
+    from graftwork.strategy import ParameterOptions, Phase, Step, TargetModel
+    from graftwork.training_run import Outcome, Run
 
 hookspec = pluggy.HookspecMarker("graftwork")
 hookimpl = pluggy.HookimplMarker("graftwork")
@@ -36,33 +41,70 @@ class DistributionHooks:
 class StrategyHooks:
     """What a strategy plugin may do in a run."""
 
-    @hookspec(firstresult=True)
-    def choose_weights(self, source: SourceModel) -> dict[str, Tensor] | None:
-        """Return the source's tensors that the target model shall start from, by name.
+    @hookspec
+    def needs(self) -> Needs | None:
+        """Say what must be at hand of the source in training: its model, some of its images.
 
-        Called once, in the transfer stage. The first answer wins; no answer at all means fresh weights. What does
-        not fit the target model is sorted out afterwards and listed in the manifest.
+        Called in the transfer stage, which puts that beside the starting weights. The needs of a stack are joined.
+        """
+
+    @hookspec(firstresult=True)
+    def choose_weights(self, source: SourceModel, classes: tuple[str, ...]) -> dict[str, Tensor] | None:
+        """Return the source's tensors that the target model, of these classes, shall start from, by name.
+
+        Called once, in the transfer stage. One plugin of a stack may implement it; no answer means fresh weights.
+        What does not fit the target model is sorted out afterwards and listed in the manifest.
         """
 
     @hookspec
     def prepare_model(self, target: TargetModel) -> None:
-        """Change what the model trains: freeze parameters, set layers to evaluation mode, remember a reference.
+        """Change what the model trains: freeze parameters, put adapters in, remember a reference.
 
-        Called once a model, when its starting weights are in place, before the optimizer exists. Every plugin of
-        the stack is called.
+        Called for every model, when its starting weights are in place, before the optimizer exists; in the transfer
+        stage as well, for the manifest.
         """
 
     @hookspec(firstresult=True)
-    def parameter_groups(self, target: TargetModel, weight_decay: float) -> list[ParameterGroup] | None:
-        """Return the optimizer's groups; together they hold every trainable parameter exactly once.
+    def phases(self, target: TargetModel, epochs: int) -> list[Phase] | None:
+        """Divide training into phases with their own trainable sets; `epochs` is what the settings say.
 
-        The first answer wins; without one, weight decay applies to all but biases and norms.
+        One plugin of a stack may implement it. Without an answer there is one phase. No phase at all means that
+        `training_ended` does the work.
         """
 
     @hookspec
-    def epoch_started(self, target: TargetModel, epoch: int) -> None:
-        """Adjust the model at the start of an epoch (counted from 0), after it was set to training mode."""
+    def training_started(self, run: Run) -> None:
+        """Look at the training data once, before the first step: set the head, weigh the parameters.
+
+        Called again when an interrupted training goes on; what it changed in the model is then overwritten.
+        """
+
+    @hookspec
+    def parameter_options(self, target: TargetModel) -> dict[str, ParameterOptions] | None:
+        """Return learning-rate scales, and exemptions from weight decay, of parameters by name.
+
+        Called when an optimizer is made, for what is trainable then. The answers of a stack are combined.
+        """
+
+    @hookspec
+    def epoch_started(self, target: TargetModel, epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        """Adjust the model at the start of an epoch (counted from 0), after it was set to training mode.
+
+        A group's rate is scaled by its `initial_lr`; the schedule sets `lr` from it at every step.
+        """
 
     @hookspec
     def loss_terms(self, step: Step) -> Tensor | None:
         """Return a scalar to be added to the loss of this step. The terms of a stack are summed."""
+
+    @hookspec
+    def gradients_ready(self, step: Step) -> None:
+        """Look at the gradients of this step, or change them, before the optimizer uses them."""
+
+    @hookspec
+    def step_ended(self, step: Step, optimizer: torch.optim.Optimizer) -> None:
+        """Act on the weights after the optimizer moved them; the rate is in `optimizer.param_groups`."""
+
+    @hookspec
+    def training_ended(self, outcome: Outcome) -> None:
+        """Replace `outcome.tensors`, the weights that validated best, by what shall be delivered."""

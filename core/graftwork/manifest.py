@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from graftwork.errors import WeightsError, listed
 from graftwork.weights import tensor_bytes
@@ -77,6 +77,28 @@ def match(
         if name not in start:
             fates.append(Fate(name, "dropped", tuple(tensor.shape), why=_why_dropped(name, chosen, target)))
     return start, fates
+
+
+def with_trainable(fates: Sequence[Fate], model: nn.Module) -> tuple[Fate, ...]:
+    """Return the fates with what a prepared model trains; adapters that were put in are listed as new tensors.
+
+    A weight under torch's parametrization (an adapter) goes by its plain name.
+    """
+    trains = {plain_name(name): p for name, p in model.named_parameters()}
+    told = [f if f.kind == "dropped" or f.name not in trains else _told(f, trains[f.name]) for f in fates]
+    known = {fate.name for fate in fates if fate.kind != "dropped"}
+    added = [_told(Fate(n, "new", tuple(p.shape), why="an adapter"), p) for n, p in trains.items() if n not in known]
+    return (*told, *added)
+
+
+def plain_name(name: str) -> str:
+    """Return a name without torch's parametrization: `fc.parametrizations.weight.original` is `fc.weight`."""
+    owner, found, rest = name.partition("parametrizations.")
+    return owner + rest.removesuffix(".original") if found else name
+
+
+def _told(fate: Fate, parameter: nn.Parameter) -> Fate:
+    return replace(fate, trainable=parameter.requires_grad)
 
 
 def coverage(fates: list[Fate], head: frozenset[str]) -> float:

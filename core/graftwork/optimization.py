@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
+from torch import Tensor, nn
 
 from graftwork.errors import SettingsError, did_you_mean
 from graftwork.settings import Training
@@ -28,7 +31,7 @@ def build_optimizer(groups: list[ParameterGroup], training: Training, key: str =
         weight_decay=training.weight_decay, filter_bias_and_bn=False, **fused,
     )  # fmt: skip
     for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
+        group["initial_lr"] = training.lr * group.get("lr_scale", 1.0)
     return optimizer
 
 
@@ -38,3 +41,35 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, training: Training, prog
     factor = progress / warmup if progress < warmup else (1 - progress) / (1 - warmup) if warmup < 1 else 1.0
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Return the optimizer's memory by parameter, as `name/key`; numbers become tensors."""
+    return {
+        f"{name}/{key}": _as_tensor(value)
+        for name, parameter in parameters.items()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, (Tensor, float, int))
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], state: Mapping[str, Tensor]
+) -> None:
+    """Give the optimizer back what `optimizer_state` told of these parameters; others keep what they have."""
+    for path, value in state.items():
+        name, _, key = path.rpartition("/")
+        parameter = parameters.get(name)
+        if parameter is None:
+            continue
+        if value.shape == parameter.shape and value.ndim:
+            held: Tensor | float = torch.empty_like(parameter, dtype=value.dtype).copy_(value).detach()
+        else:
+            held = value.item() if value.dtype in (torch.float64, torch.int64) else value.clone()
+        optimizer.state[parameter][key] = held
+
+
+def _as_tensor(value: Tensor | float) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else torch.int64)

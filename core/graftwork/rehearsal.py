@@ -6,9 +6,11 @@ from graftwork.engine import prepare
 from graftwork.errors import SettingsError
 from graftwork.models import build_model, head_tensors
 from graftwork.optimization import build_optimizer
+from graftwork.plan import plan
 from graftwork.registry import Registry
 from graftwork.settings import Settings
-from graftwork.strategy import ParameterGroup, SourceModel, TargetModel, build_strategy
+from graftwork.source import Source, SourceModel
+from graftwork.strategy import TargetModel, build_strategy
 
 
 def rehearse(settings: Settings, registry: Registry) -> None:
@@ -18,28 +20,16 @@ def rehearse(settings: Settings, registry: Registry) -> None:
         model = build_model(settings, registry, classes=2, seed=settings.seed)
         head = head_tensors(model)
         strategy = build_strategy(name, stack, registry)
-        chosen = strategy.choose_weights(SourceModel(model.state_dict(), head))
-        target = TargetModel(model, head, frozenset(chosen))
+        chosen = strategy.choose_weights(SourceModel(model.state_dict(), head, ("0", "1")), ("0", "1"))
+        source = Source(("0", "1"), lambda: build_model(settings, registry, classes=2, seed=settings.seed))
+        target = TargetModel(model, head, frozenset(chosen), source=source)
         strategy.prepare_model(target)
-        _check_groups(name, target, strategy.parameter_groups(target, settings.finetune.weight_decay))
+        if not target.trainable():
+            raise SettingsError(
+                f"The strategy {name!r} leaves nothing to train", where=f"params.yaml, key strategies.{name}",
+                fix="freeze less",
+            )  # fmt: skip
+        plan(strategy.phases(target, settings.finetune.epochs))
         build_optimizer(strategy.parameter_groups(target, settings.finetune.weight_decay), settings.finetune)
         if not stack:
             build_optimizer(strategy.parameter_groups(target, 0.0), settings.pretrain, "pretrain")
-
-
-def _check_groups(name: str, target: TargetModel, groups: list[ParameterGroup]) -> None:
-    """Raise unless the groups hold every trainable parameter exactly once."""
-    grouped = [id(parameter) for group in groups for parameter in group["params"]]
-    trainable = {id(parameter): key for key, parameter in target.trainable().items()}
-    if not trainable:
-        raise SettingsError(
-            f"The strategy {name!r} leaves nothing to train", where=f"params.yaml, key strategies.{name}",
-            fix="freeze less",
-        )  # fmt: skip
-    if sorted(grouped) != sorted(trainable):
-        missing = [key for identity, key in trainable.items() if identity not in grouped]
-        raise SettingsError(
-            f"The optimizer's groups of strategy {name!r} don't hold every trainable parameter exactly once",
-            where=f"params.yaml, key strategies.{name}", expected=f"also {missing[:3]}" if missing else "no doubles",
-            fix="mend parameter_groups of its plugins",
-        )  # fmt: skip

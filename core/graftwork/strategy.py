@@ -4,30 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 from torch import Tensor, nn
 
+from graftwork.errors import SettingsError
 from graftwork.hookspecs import StrategyHooks
 from graftwork.registry import Registry, strategy_manager
 from graftwork.settings import Use
+from graftwork.source import Needs, Source, SourceModel
+from graftwork.taps import Taps
+
+if TYPE_CHECKING:
+    from graftwork.training_run import Outcome, Run
+
+FIRST_ANSWERS = ("choose_weights", "phases")  # hooks of which a stack may hold one
 
 
 class ParameterGroup(TypedDict, total=False):
-    """One of the optimizer's groups, in torch's own form."""
+    """One of the optimizer's groups, in torch's own form; `lr_scale` is timm's."""
 
     params: list[nn.Parameter]
-    lr: float
     weight_decay: float
+    lr_scale: float
 
 
 @dataclass(frozen=True)
-class SourceModel:
-    """What can be transferred: the source's tensors by name, and the names of its head."""
+class ParameterOptions:
+    """How one parameter is trained; the options that a stack gives it are combined."""
 
-    tensors: dict[str, Tensor]
-    head: frozenset[str]
+    lr_scale: float = 1.0  # times the learning rate; scales multiply
+    group: str = ""  # parameters of different groups are kept in groups of their own
+    weight_decay: bool = True  # the optimizer's; one False is enough
+
+    def combined(self, other: ParameterOptions) -> ParameterOptions:
+        """Return both together."""
+        return ParameterOptions(
+            self.lr_scale * other.lr_scale, self.group + other.group, self.weight_decay and other.weight_decay
+        )
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of training with its own trainable set.
+
+    A phase that `restarts` begins from the weights that validated best so far, with a learning rate that rises and
+    falls anew; one that starts `from_start` begins from the strategy's starting weights.
+    """
+
+    name: str
+    epochs: int
+    trains: frozenset[str] | None = None  # of the parameters that the stack leaves trainable; None: all of them
+    restarts: bool = False
+    from_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,11 +67,26 @@ class TargetModel:
     model: nn.Module
     head: frozenset[str]
     transferred: frozenset[str]
+    source: Source | None = None  # what a strategy asked for in `needs`
+    extra: nn.ModuleDict = field(default_factory=nn.ModuleDict)  # trained beside the model, and not delivered
     notes: dict[str, Any] = field(default_factory=dict)  # a plugin's own, under its class's name
+    taps: Taps = field(default_factory=Taps)
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        """Return the parameters that are not frozen, by name."""
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        """Return the parameters that are not frozen, by name; those of `extra` begin with `extra.`."""
+        mine = dict(self.model.named_parameters())
+        mine |= {f"extra.{name}": parameter for name, parameter in self.extra.named_parameters()}
+        return {name: parameter for name, parameter in mine.items() if parameter.requires_grad}
+
+    def classifier(self) -> nn.Linear:
+        """Return the linear layer that answers. Raises SettingsError for a model that ends in something else."""
+        last = self.model.get_classifier()  # type: ignore[operator]  # timm's interface
+        if not isinstance(last, nn.Linear):
+            raise SettingsError(
+                f"The model ends in {type(last).__name__}, not in one linear layer",
+                fix="use another model, or a strategy that doesn't work on the head",
+            )
+        return last
 
 
 @dataclass(frozen=True)
@@ -52,6 +97,9 @@ class Step:
     images: Tensor
     labels: Tensor
     logits: Tensor
+    features: Tensor | None = None  # what the head got, after `target.taps.watch_features`
+    maps: tuple[Tensor, ...] = ()  # what the stages gave, after `target.taps.watch_stages`
+    draws: torch.Generator | None = None  # for draws of the strategy's own, on the CPU
 
 
 class Strategy:
@@ -65,40 +113,99 @@ class Strategy:
             self._manager.register(plugin, name=f"{index} {type(plugin).__name__}")
         self._hook: StrategyHooks = self._manager.hook  # type: ignore[assignment]  # same names, keywords only
 
-    def choose_weights(self, source: SourceModel) -> dict[str, Tensor]:
+    def check(self) -> None:
+        """Raise SettingsError for plugins that can't stand in one stack."""
+        for hook in FIRST_ANSWERS:
+            owners = [type(p).__name__ for p in self._plugins if self._answers(p, hook)]
+            if len(owners) > 1:
+                raise self._conflict(owners, f"both decide {hook.replace('_', ' ')}")
+        excluded = {name: type(p).__name__ for p in self._plugins for name in getattr(p, "excludes", ())}
+        for plugin in self._plugins:
+            other = excluded.get(type(plugin).__name__)
+            if other:
+                raise self._conflict([other, type(plugin).__name__], "exclude each other")
+        names = [type(plugin).__name__ for plugin in self._plugins]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise self._conflict(doubled * 2, "stands there twice")
+
+    def needs(self) -> Needs:
+        """Return what the stack wants to have of the source, beside the weights it starts from."""
+        answers: list[Needs] = self._hook.needs()  # type: ignore[assignment]  # pluggy lists them
+        return Needs(any(a.model for a in answers), max((a.images for a in answers), default=0))
+
+    def choose_weights(self, source: SourceModel, classes: Sequence[str] = ()) -> dict[str, Tensor]:
         """Return the source's tensors to start from; none for a strategy that transfers nothing."""
-        return self._hook.choose_weights(source=source) or {}
+        return self._hook.choose_weights(source=source, classes=tuple(classes)) or {}
 
     def prepare_model(self, target: TargetModel) -> None:
         """Let the stack freeze and prepare the model."""
         self._hook.prepare_model(target=target)
 
-    def parameter_groups(self, target: TargetModel, weight_decay: float) -> list[ParameterGroup]:
-        """Return the optimizer's groups: the stack's own, or the usual two."""
-        groups = self._hook.parameter_groups(target=target, weight_decay=weight_decay)
-        return groups or usual_groups(target, weight_decay)
+    def phases(self, target: TargetModel, epochs: int) -> list[Phase]:
+        """Return the parts of training: the stack's own, or one."""
+        found = self._hook.phases(target=target, epochs=epochs)
+        return [Phase("training", epochs)] if found is None else found
 
-    def epoch_started(self, target: TargetModel, epoch: int) -> None:
+    def training_started(self, run: Run) -> None:
+        """Show the stack the data that it will be trained on."""
+        self._hook.training_started(run=run)
+
+    def parameter_groups(self, target: TargetModel, weight_decay: float) -> list[ParameterGroup]:
+        """Return the optimizer's groups: every trainable parameter once, by the options that the stack gives it.
+
+        Without any, weight decay goes to matrices and kernels, not to biases and norms (ndim ≤ 1).
+        """
+        trainable = target.trainable()
+        options = {name: ParameterOptions(weight_decay=p.ndim > 1) for name, p in trainable.items()}
+        answers: list[dict[str, ParameterOptions]] = self._hook.parameter_options(target=target)  # type: ignore[assignment]
+        for answer in answers:
+            for name in answer.keys() & options.keys():
+                options[name] = options[name].combined(answer[name])
+        members: dict[ParameterOptions, list[nn.Parameter]] = {}
+        for name, parameter in trainable.items():
+            members.setdefault(options[name], []).append(parameter)
+        return [
+            {"params": held, "weight_decay": weight_decay * option.weight_decay, "lr_scale": option.lr_scale}
+            for option, held in sorted(members.items(), key=lambda item: not item[0].weight_decay)
+        ]
+
+    def epoch_started(self, target: TargetModel, epoch: int, optimizer: torch.optim.Optimizer) -> None:
         """Tell the stack that an epoch starts."""
-        self._hook.epoch_started(target=target, epoch=epoch)
+        self._hook.epoch_started(target=target, epoch=epoch, optimizer=optimizer)
 
     def loss_terms(self, step: Step) -> Tensor | None:
         """Return the sum of the stack's terms, or None where it has none."""
         terms: list[Tensor] = self._hook.loss_terms(step=step)  # type: ignore[assignment]  # pluggy lists them
         return torch.stack(terms).sum() if terms else None
 
+    def gradients_ready(self, step: Step) -> None:
+        """Let the stack look at the gradients, or change them."""
+        self._hook.gradients_ready(step=step)
 
-def usual_groups(target: TargetModel, weight_decay: float) -> list[ParameterGroup]:
-    """Return two groups: weight decay for matrices and kernels, none for biases and norms (ndim ≤ 1)."""
-    decayed = [p for p in target.trainable().values() if p.ndim > 1]
-    others = [p for p in target.trainable().values() if p.ndim <= 1]
-    groups: list[ParameterGroup] = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+    def step_ended(self, step: Step, optimizer: torch.optim.Optimizer) -> None:
+        """Tell the stack that the optimizer has moved the weights."""
+        self._hook.step_ended(step=step, optimizer=optimizer)
+
+    def training_ended(self, outcome: Outcome) -> None:
+        """Let the stack work on what came out, in its order."""
+        self._hook.training_ended(outcome=outcome)
+
+    def _answers(self, plugin: object, hook: str) -> bool:
+        """Tell whether a plugin decides a hook; one marked `trylast` only steps in where nobody does."""
+        method = getattr(type(plugin), hook, None)
+        marks = getattr(method, "graftwork_impl", None)
+        return marks is not None and not marks.get("trylast")
+
+    def _conflict(self, names: Sequence[str], what: str) -> SettingsError:
+        return SettingsError(
+            f"{' and '.join(dict.fromkeys(names))} {what}", where=f"params.yaml, key strategies.{self.name}",
+            fix="keep one of them in this stack",
+        )  # fmt: skip
 
 
 def build_strategy(name: str, stack: Sequence[Use], registry: Registry) -> Strategy:
-    """Return the strategy that a stack of params.yaml describes."""
-    return Strategy(name, [registry.create("strategy", use) for use in stack])
+    """Return the strategy that a stack of params.yaml describes. Raises SettingsError for a conflict in it."""
+    strategy = Strategy(name, [registry.create("strategy", use) for use in stack])
+    strategy.check()
+    return strategy

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from graftwork.checkpoints import Checkpoint, Checkpoints
 from graftwork.engine import Machine, Normalise, predict
 from graftwork.errors import TrainingError
 from graftwork.images import LabelledImages
-from graftwork.optimization import build_optimizer, set_learning_rate
+from graftwork.optimization import build_optimizer, optimizer_state, restore_optimizer, set_learning_rate
+from graftwork.plan import PlannedEpoch, plan
 from graftwork.progress import Progress
 from graftwork.seeds import derived_seed, generator
 from graftwork.settings import Training
 from graftwork.strategy import Step, Strategy, TargetModel
+from graftwork.training_run import Outcome, Run, Tensors
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The weights that did best on validation, and how training went, a row for each validated epoch."""
+    """The weights to be delivered, how well they do on validation, and how training went."""
 
-    tensors: dict[str, Tensor]
-    history: list[dict[str, float]]
-    best_epoch: int
+    tensors: Tensors
+    validation_accuracy: float
+    history: list[dict[str, float]]  # a row for each validated epoch
+    best_epoch: int  # 0 where the weights don't come from one epoch
     seconds: float
+    notes: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -49,18 +54,25 @@ class Job:
     progress: Progress
     checkpoints: Checkpoints
 
+    @cached_property
+    def run(self) -> Run:
+        """What the strategy sees of it."""
+        return Run(
+            self.target, self.train.to(self.machine.device), self.validation, self.normalise, self.machine, self.seed
+        )
+
 
 def train(job: Job) -> Trained:
-    """Train for the set number of epochs and return the weights of the epoch that validated best.
+    """Train as the strategy's phases say and return the weights that validated best, or what it made of them.
 
     Goes on from the newest checkpoint of the same settings. Every epoch draws from (seed, epoch) alone, so the end
     is the same to the bit on the CPU. Raises TrainingError when the loss stops being finite.
     """
     loop = _Loop(job)
-    for epoch in range(loop.next_epoch, job.training.epochs):
+    for epoch in range(loop.next_epoch, len(loop.plan)):
         loop.run_epoch(epoch)
-        job.progress.advance((epoch + 1) / job.training.epochs, loop.summary())
-    return Trained(loop.best, loop.history, loop.best_epoch, loop.seconds)
+        job.progress.advance((epoch + 1) / len(loop.plan), loop.summary())
+    return loop.trained()
 
 
 class _Loop:
@@ -69,38 +81,60 @@ class _Loop:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.model = job.target.model
-        self.train = job.train.to(job.machine.device)
-        groups = job.strategy.parameter_groups(job.target, job.training.weight_decay)
-        self.optimizer = build_optimizer(groups, job.training)
-        self.batches = max(1, len(self.train) // job.training.batch_size)  # a smaller last batch is left out
+        self.plan = plan(job.strategy.phases(job.target, job.training.epochs))
+        self.batches = max(1, len(job.train) // job.training.batch_size)  # a smaller last batch is left out
+        job.strategy.training_started(job.run)
+        self.may_train = set(job.target.trainable())
+        self.start = _copied(self.model.state_dict()), _copied(job.target.extra.state_dict())
+        self.optimizer = self._optimizer()
         self.history: list[dict[str, float]] = []
-        self.best: dict[str, Tensor] = {}
-        self.best_epoch, self.next_epoch, self.seconds = -1, 0, 0.0
+        self.best: Tensors = {}
+        self.best_accuracy, self.best_epoch, self.next_epoch, self.seconds = -1.0, 0, 0, 0.0
+        self.finished: dict[str, Tensors] = {}
         saved = job.checkpoints.newest()
         if saved:
             self._restore(saved)
 
     def run_epoch(self, epoch: int) -> None:
         started = time.perf_counter()
-        job = self.job
+        job, planned = self.job, self.plan[epoch]
+        if planned.begins_phase:
+            self._begin(planned)
         torch.manual_seed(derived_seed(job.seed, "epoch", epoch))  # dropout and the like
         draws = generator(job.machine.device, job.seed, "batches", epoch)
-        self.model.train()
-        job.strategy.epoch_started(job.target, epoch)
-        order = torch.randperm(len(self.train), generator=draws, device=draws.device)
+        own_draws = generator(torch.device("cpu"), job.seed, "strategy", epoch)
+        self._set_modes(planned, epoch)
+        order = torch.randperm(len(job.train), generator=draws, device=draws.device)
         losses = []
         for batch in range(self.batches):
             job.progress.check()
-            set_learning_rate(self.optimizer, job.training, self._fraction(epoch, batch))
+            fraction = (planned.done * self.batches + batch + 1) / (planned.course_epochs * self.batches + 1)
+            set_learning_rate(self.optimizer, job.training, fraction)
             chosen = order[batch * job.training.batch_size : (batch + 1) * job.training.batch_size]
-            losses.append(self._step(self.train.images[chosen], self.train.labels[chosen], draws))
-        last = epoch + 1 == job.training.epochs
+            images, labels = job.run.train.images[chosen], job.run.train.labels[chosen]
+            losses.append(self._step(images, labels, draws, own_draws))
         loss = self._mean_finite(torch.stack(losses), epoch)
-        if last or (epoch + 1) % job.training.validate_every_epochs == 0:
+        if planned.ends_course or (epoch + 1) % job.training.validate_every_epochs == 0:
             self._validate(epoch, loss)
+        if planned.ends_course:
+            self.finished[planned.phase.name] = self.best
         self.next_epoch = epoch + 1
         self.seconds += time.perf_counter() - started
-        job.checkpoints.save(self._snapshot, force=last)
+        job.checkpoints.save(self._snapshot, force=self.next_epoch == len(self.plan))
+
+    def trained(self) -> Trained:
+        """Let the strategy work on the outcome, and return it."""
+        started = time.perf_counter()
+        best = self.best or _copied(self.model.state_dict())
+        outcome = Outcome(self.job.run, best, self.finished)
+        self.job.strategy.training_ended(outcome)
+        accuracy, epoch = self.best_accuracy, self.best_epoch
+        if outcome.tensors is not best or not self.plan:
+            self.model.load_state_dict(outcome.tensors)
+            accuracy, epoch = self._accuracy(), 0
+        history = self.history or [{"epoch": 0, "loss": self._training_loss(), "validation_accuracy": accuracy}]
+        seconds = self.seconds + time.perf_counter() - started
+        return Trained(outcome.tensors, accuracy, history, epoch, seconds, outcome.notes)
 
     def summary(self) -> str:
         """Say where training is."""
@@ -109,7 +143,38 @@ class _Loop:
         row = self.history[-1]
         return f"epoch {row['epoch']:.0f}, loss {row['loss']:.3f}, validation {row['validation_accuracy']:.1%}"
 
-    def _step(self, images: Tensor, labels: Tensor, draws: torch.Generator) -> Tensor:
+    def _begin(self, planned: PlannedEpoch) -> None:
+        """Enter a phase: the weights it starts from, what it trains, an optimizer for that."""
+        if planned.phase.from_start:
+            self.model.load_state_dict(self.start[0])
+            self.job.target.extra.load_state_dict(self.start[1])
+        elif planned.begins_course and self.best:
+            self.model.load_state_dict(self.best)
+        if planned.begins_course:
+            self.best, self.best_accuracy, self.best_epoch = {}, -1.0, 0
+        before = self._named_optimizer_state() if not planned.begins_course else {}
+        self._thaw(planned)
+        self.optimizer = self._optimizer()
+        restore_optimizer(self.optimizer, self.job.target.trainable(), before)
+
+    def _thaw(self, planned: PlannedEpoch) -> None:
+        """Let exactly those parameters train that the phase and the strategy both allow."""
+        trains = planned.phase.trains
+        for name, parameter in _all_parameters(self.job.target).items():
+            allowed = trains is None or name in trains or name.startswith("extra.")
+            parameter.requires_grad_(name in self.may_train and allowed)
+
+    def _set_modes(self, planned: PlannedEpoch, epoch: int) -> None:
+        """Set training mode; where a phase holds parameters back, their batch normalisation stands still too."""
+        self.model.train()
+        self.job.target.extra.train()
+        if planned.phase.trains is not None:
+            for module in self.model.modules():
+                if isinstance(module, _BatchNorm) and not any(p.requires_grad for p in module.parameters()):
+                    module.eval()
+        self.job.strategy.epoch_started(self.job.target, epoch, self.optimizer)
+
+    def _step(self, images: Tensor, labels: Tensor, draws: torch.Generator, own_draws: torch.Generator) -> Tensor:
         job = self.job
         for augment in job.augmentation:
             images = augment(images, draws)
@@ -117,15 +182,16 @@ class _Loop:
         with job.machine.precision():
             logits = self.model(images)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=job.training.label_smoothing)
-        extra = job.strategy.loss_terms(Step(job.target, images, labels, logits))
+        taps = job.target.taps
+        step = Step(job.target, images, labels, logits, taps.features, taps.maps, own_draws)
+        extra = job.strategy.loss_terms(step)
         total = loss if extra is None else loss + extra
         total.backward()  # type: ignore[no-untyped-call]
+        job.strategy.gradients_ready(step)
         self.optimizer.step()
+        job.strategy.step_ended(step, self.optimizer)
         self.optimizer.zero_grad()
         return total.detach()
-
-    def _fraction(self, epoch: int, batch: int) -> float:
-        return (epoch * self.batches + batch + 1) / (self.job.training.epochs * self.batches + 1)
 
     def _mean_finite(self, losses: Tensor, epoch: int) -> float:
         bad = (~torch.isfinite(losses)).nonzero()
@@ -141,42 +207,68 @@ class _Loop:
         )
 
     def _validate(self, epoch: int, loss: float) -> None:
-        probabilities = predict(self.model, self.job.validation, self.job.normalise, self.job.machine)
-        correct = probabilities.argmax(dim=1) == self.job.validation.labels
-        accuracy = float(correct.double().mean())
-        best = max((row["validation_accuracy"] for row in self.history), default=-1.0)
+        accuracy = self._accuracy()
         self.history.append({"epoch": epoch + 1, "loss": loss, "validation_accuracy": accuracy})
-        if accuracy >= best:  # of equals the later one: its learning rate was lower
-            self.best, self.best_epoch = copy.deepcopy(self.model.state_dict()), epoch + 1
+        if accuracy >= self.best_accuracy:  # of equals the later one: its learning rate was lower
+            self.best, self.best_accuracy, self.best_epoch = _copied(self.model.state_dict()), accuracy, epoch + 1
+
+    def _accuracy(self) -> float:
+        probabilities = predict(self.model, self.job.validation, self.job.normalise, self.job.machine)
+        return float((probabilities.argmax(dim=1) == self.job.validation.labels).double().mean())
+
+    @torch.no_grad()
+    def _training_loss(self) -> float:
+        self.model.eval()
+        losses = [
+            F.cross_entropy(self.model(images).float(), labels, reduction="sum")
+            for images, labels in self.job.run.batches(self.job.run.train)
+        ]
+        return float(torch.stack(losses).sum() / len(self.job.train))
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        groups = self.job.strategy.parameter_groups(self.job.target, self.job.training.weight_decay)
+        return build_optimizer(groups, self.job.training)
+
+    def _named_optimizer_state(self) -> dict[str, Tensor]:
+        return optimizer_state(self.optimizer, _all_parameters(self.job.target))
 
     def _snapshot(self) -> Checkpoint:
-        state = {"next_epoch": self.next_epoch, "best_epoch": self.best_epoch, "seconds": self.seconds}
-        tensors = {
+        state = {
+            "next_epoch": self.next_epoch, "best_epoch": self.best_epoch, "best_accuracy": self.best_accuracy,
+            "seconds": self.seconds, "history": self.history, "finished": list(self.finished),
+            "groups": [{k: v for k, v in g.items() if type(v) in (int, float)} for g in self.optimizer.param_groups],
+        }  # fmt: skip
+        tensors: dict[str, Mapping[str, Tensor]] = {
             "model": self.model.state_dict(),
+            "extra": self.job.target.extra.state_dict(),
             "best": self.best,
-            "optimizer": self._optimizer_tensors(),
+            "optimizer": self._named_optimizer_state(),
         }
-        return Checkpoint(tensors, {**state, "history": self.history})
+        tensors |= {f"finished-{index}": held for index, held in enumerate(self.finished.values())}
+        return Checkpoint(tensors, state)
 
     def _restore(self, saved: Checkpoint) -> None:
-        self.model.load_state_dict(saved.tensors["model"])
-        self.best = {name: t.to(self.job.machine.device) for name, t in saved.tensors["best"].items()}
-        state = self.optimizer.state_dict()
-        state["state"] = {}
-        for key, tensor in saved.tensors["optimizer"].items():
-            index, _, name = key.partition(".")
-            state["state"].setdefault(int(index), {})[name] = tensor
-        self.optimizer.load_state_dict(state)
-        self.history = saved.state["history"]
-        self.next_epoch, self.best_epoch = saved.state["next_epoch"], saved.state["best_epoch"]
-        self.seconds = saved.state["seconds"]
+        state = saved.state
+        self.history, self.next_epoch, self.seconds = state["history"], state["next_epoch"], state["seconds"]
+        self.best_epoch, self.best_accuracy = state["best_epoch"], state["best_accuracy"]
+        device = self.job.machine.device
+        on_device = {key: {n: t.to(device) for n, t in held.items()} for key, held in saved.tensors.items()}
+        self.best = on_device["best"]
+        self.finished = {name: on_device[f"finished-{index}"] for index, name in enumerate(state["finished"])}
+        self.model.load_state_dict(on_device["model"])
+        self.job.target.extra.load_state_dict(on_device["extra"])
+        self._thaw(self.plan[self.next_epoch - 1])
+        self.optimizer = self._optimizer()
+        restore_optimizer(self.optimizer, self.job.target.trainable(), on_device["optimizer"])
+        for group, kept in zip(self.optimizer.param_groups, state["groups"], strict=True):
+            group.update(kept)
         self.job.progress.log(f"going on after epoch {self.next_epoch}")
 
-    def _optimizer_tensors(self) -> dict[str, Tensor]:
-        states = self.optimizer.state_dict()["state"]
-        return {
-            f"{index}.{name}": value
-            for index, state in states.items()
-            for name, value in state.items()
-            if isinstance(value, Tensor)
-        }
+
+def _all_parameters(target: TargetModel) -> dict[str, torch.nn.Parameter]:
+    extra = {f"extra.{name}": parameter for name, parameter in target.extra.named_parameters()}
+    return {**dict(target.model.named_parameters()), **extra}
+
+
+def _copied(tensors: Mapping[str, Tensor]) -> Tensors:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}

@@ -11,6 +11,8 @@ from graftwork.params_file import local_plugins_of
 from graftwork.registry import KINDS, Plugin, Registry, load_plugins
 from graftwork.workspace import PARAMS
 
+BAR = r"\|"  # a bar inside a Markdown table
+
 
 def registry_at(root: Path) -> Registry:
     """Return the installed plugins and, in a workspace, its local ones."""
@@ -35,8 +37,21 @@ def print_plugins(root: Path, as_json: bool) -> None:
         print(f"failed to load: {origin}: {reason}")
 
 
+def strategy_table(registry: Registry) -> str:
+    """Return the README's table of the bundled strategy plugins."""
+    bundled = [plugin for plugin in registry.named("strategy") if plugin.package == "graftwork"]
+    cells = [(f"`{plugin.name}`", plugin.summary, _settings_of(plugin)) for plugin in bundled]
+    rows = [f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |" for row in cells]
+    return "\n".join(["| plugin | what it does | settings |", "|---|---|---|", *rows]) + "\n"
+
+
+def _settings_of(plugin: Plugin) -> str:
+    entries = plugin.settings_schema().get("properties", {}).items()
+    return ", ".join(f"`{name}: {json.dumps(entry.get('default')).strip(chr(34))}`" for name, entry in entries)
+
+
 def _as_json(plugin: Plugin) -> dict[str, Any]:
-    described = {key: value for key, value in asdict(plugin).items() if key != "factory"}
+    described = {key: value for key, value in asdict(plugin).items() if key not in ("factory", "file")}
     return {
         **described,
         "summary": plugin.summary,

@@ -9,16 +9,29 @@ from graftwork.registry import Registry
 @hookimpl
 def register_plugins(register: Registry) -> None:
     """Offer everything in this package."""
-    from graftwork_plugins import (
-        augmentations,
-        fashion_mnist,
+    from graftwork_plugins import augmentations, fashion_mnist, image_folder, mlp, npz, timm_model
+    from graftwork_plugins.strategies import (
+        auto_rgn,
+        bitfit,
+        bss,
+        co_tuning,
+        delta,
+        ewc,
+        feature_extract,
         freeze,
         full_copy,
-        image_folder,
+        gradual_unfreeze,
+        joint,
         l2_sp,
-        mlp,
-        npz,
-        timm_model,
+        layer_decay,
+        lora,
+        lp_ft,
+        lwf,
+        norm_tune,
+        penalties,
+        soup,
+        stochnorm,
+        wise_ft,
     )
 
     register.dataset("fashion_mnist", fashion_mnist.FashionMNIST)
@@ -29,6 +42,25 @@ def register_plugins(register: Registry) -> None:
     register.augmentation("flip", augmentations.Flip)
     register.augmentation("rotate", augmentations.Rotate)
     register.augmentation("shift", augmentations.Shift)
+    register.strategy("auto_rgn", auto_rgn.AutoRGN)
+    register.strategy("bitfit", bitfit.BitFit)
+    register.strategy("bss", bss.BSS)
+    register.strategy("co_tuning", co_tuning.CoTuning)
+    register.strategy("delta", delta.Delta)
+    register.strategy("ewc", ewc.EWC)
+    register.strategy("feature_extract", feature_extract.FeatureExtract)
     register.strategy("freeze", freeze.Freeze)
     register.strategy("full_copy", full_copy.FullCopy)
+    register.strategy("gradual_unfreeze", gradual_unfreeze.GradualUnfreeze)
+    register.strategy("joint", joint.Joint)
+    register.strategy("l1", penalties.L1)
+    register.strategy("l2", penalties.L2)
     register.strategy("l2_sp", l2_sp.L2SP)
+    register.strategy("layer_decay", layer_decay.LayerDecay)
+    register.strategy("lora", lora.LoRA)
+    register.strategy("lp_ft", lp_ft.LPFT)
+    register.strategy("lwf", lwf.LwF)
+    register.strategy("norm_tune", norm_tune.NormTune)
+    register.strategy("soup", soup.Soup)
+    register.strategy("stochnorm", stochnorm.StochNorm)
+    register.strategy("wise_ft", wise_ft.WiSEFT)

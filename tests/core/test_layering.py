@@ -41,7 +41,7 @@ def everything() -> set[str]:
 
 def test_the_walk_finds_the_stages_and_the_plugins() -> None:
     assert "graftwork.stages.finetune" in modules_of("graftwork")
-    assert "graftwork_plugins.l2_sp" in modules_of("graftwork_plugins")
+    assert "graftwork_plugins.strategies.l2_sp" in modules_of("graftwork_plugins")
 
 
 @pytest.mark.parametrize("stranger", ["prefect", "dvc", "graftwork_flows", "typer"])

@@ -163,4 +163,4 @@ def test_an_unknown_name_comes_with_the_nearest_and_all_the_others() -> None:
     with pytest.raises(PluginError) as raised:
         load_plugins().create("strategy", Use.model_validate("l2sp"))
     assert raised.value.fix == "Did you mean l2_sp?"
-    assert "freeze, full_copy, l2_sp" in raised.value.expected
+    assert "freeze, full_copy, gradual_unfreeze" in raised.value.expected

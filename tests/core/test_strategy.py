@@ -11,7 +11,8 @@ from torch import Tensor
 from graftwork.hookspecs import hookimpl
 from graftwork.optimization import build_optimizer
 from graftwork.settings import Training
-from graftwork.strategy import SourceModel, Step, Strategy, TargetModel, usual_groups
+from graftwork.source import SourceModel
+from graftwork.strategy import Step, Strategy, TargetModel
 from tests.core.tiny import step, tiny_net, training
 
 
@@ -66,7 +67,7 @@ def test_penalties_are_summed_and_none_is_no_penalty() -> None:
 @pytest.mark.parametrize("frozen", [(), ("stem",), ("stem", "norm")])
 def test_the_usual_groups_hold_what_is_trainable_once_and_spare_biases_and_norms(frozen: tuple[str, ...]) -> None:
     here = target(*frozen)
-    groups = usual_groups(here, weight_decay=0.3)
+    groups = Strategy("tiny", []).parameter_groups(here, weight_decay=0.3)
     held = [parameter for group in groups for parameter in group["params"]]
     assert sorted(map(id, held)) == sorted(map(id, here.trainable().values()))
     assert all((p.ndim > 1) == (group["weight_decay"] == 0.3) for group in groups for p in group["params"])
@@ -76,7 +77,7 @@ def test_the_usual_groups_hold_what_is_trainable_once_and_spare_biases_and_norms
 def test_an_optimizer_moves_exactly_what_is_trainable(name: str) -> None:
     here = target("stem")
     settings: Training = training(optimizer=name, weight_decay=0.5)
-    optimizer = build_optimizer(usual_groups(here, settings.weight_decay), settings)
+    optimizer = build_optimizer(Strategy("tiny", []).parameter_groups(here, settings.weight_decay), settings)
     before = {key: p.detach().clone() for key, p in here.model.named_parameters()}
     here.model(torch.randn(4, 1, 8, 8)).square().sum().backward()
     optimizer.step()

@@ -16,7 +16,8 @@ from graftwork.manifest import match
 from graftwork.models import head_tensors
 from graftwork.progress import Quiet
 from graftwork.settings import Training
-from graftwork.strategy import SourceModel, Step, Strategy, TargetModel
+from graftwork.source import SourceModel
+from graftwork.strategy import Step, Strategy, TargetModel
 from graftwork.training import Job
 from graftwork.weights import InputContract
 

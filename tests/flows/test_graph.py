@@ -9,7 +9,7 @@ from graftwork.params_file import load_settings
 from graftwork.stages import stages
 from graftwork_flows.initialise import initialise
 from graftwork_flows.pipeline import Pipeline
-from graftwork_flows.templates.make import templates
+from graftwork_flows.templates.make import readme, templates
 from tests.conftest import ROOT
 
 
@@ -59,6 +59,10 @@ def test_what_init_writes_is_this_workspace() -> None:
     folder = ROOT / "flows" / "graftwork_flows" / "templates"
     for name, text in templates().items():
         assert (folder / f"{name}.template").read_text() == text, "make templates"
+
+
+def test_the_readmes_table_of_strategies_is_made_from_the_plugins() -> None:
+    assert (ROOT / "README.md").read_text() == readme(), "make templates"
 
 
 def test_init_overwrites_nothing_and_adds_to_a_gitignore(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from graftwork.errors import StateError
+from graftwork.files import read_json
+from graftwork.images import load_split
 from graftwork.layout import Layout
 from graftwork_flows.pipeline import Pipeline
 from graftwork_flows.runs import begin, run_plainly
@@ -94,6 +96,27 @@ def test_a_strategy_in_a_new_local_file_trains_nothing_else_and_trains_again_whe
     assert [name for name in compute(computed) if name.startswith(trains)] == ["finetune@mine", "report"]
     edit(file, "0.1", "0.2")
     assert [name for name in compute(computed) if name.startswith(trains)] == ["finetune@mine", "report"]
+    assert "up to date" in call(computed, "dvc", "status")
+
+
+def test_strategies_that_need_the_source_find_it_and_selection_is_told(computed: Path) -> None:
+    edit(
+        computed / "params.yaml",
+        "  freeze: [full_copy, freeze]\n",
+        "  freeze: [full_copy, freeze]\n  joint: [full_copy, {joint: {images: 30}}]\n  lwf: [full_copy, lwf]\n"
+        "  adapted: [full_copy, lora]\n  wise: [full_copy, wise_ft]\n  features: [full_copy, feature_extract]\n",
+    )
+    names = ("joint", "lwf", "adapted", "wise", "features")
+    assert set(compute(computed)) == {f"{s}@{name}" for s in ("transfer", "finetune") for name in names} | {"report"}
+    layout = Layout(computed)
+    assert len(load_split(layout.start("joint") / "source_images")) == 30
+    assert (layout.start("lwf") / "source.safetensors").is_file()
+    assert not (layout.start("lwf") / "source_images").exists()
+    assert not (layout.start("full_copy") / "source.safetensors").exists()
+    chosen = read_json(layout.tuned("wise") / "selection.json")
+    assert all(0 <= found["alpha"] <= 1 and found["validation_accuracy"] > 0 for found in chosen.values())
+    adapters = [t for t in read_json(layout.start("adapted") / "manifest.json")["tensors"] if t["why"] == "an adapter"]
+    assert adapters and all(tensor["trainable"] for tensor in adapters)
     assert "up to date" in call(computed, "dvc", "status")
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from graftwork.checkpoints import Checkpoints, fingerprint
 from graftwork.engine import Machine, Normalise, prepare
-from graftwork.files import atomic_folder, write_text
+from graftwork.files import atomic_folder, write_json, write_text
 from graftwork.histories import history_csv
 from graftwork.images import LabelledImages, load_split
 from graftwork.models import build_model, head_tensors
 from graftwork.progress import Progress
+from graftwork.source import Source
 from graftwork.stages import Context
+from graftwork.stages.source_kit import load_source
 from graftwork.strategy import TargetModel, build_strategy
 from graftwork.timings import write_timing
 from graftwork.training import Job, Trained, train
@@ -21,7 +24,7 @@ from graftwork.weights import InputContract, digest, load_weights, save_weights
 
 
 def finetune(context: Context, name: str) -> None:
-    """Write weights/target/<strategy>: seed-<n>.safetensors and history.csv. The test images are not read."""
+    """Write weights/target/<strategy>: seed-<n>.safetensors, history.csv, selection.json. No test image is read."""
     work = _Work.begin(context, name)
     trained: dict[int, Trained] = {}
     used: list[Checkpoints] = []
@@ -29,8 +32,8 @@ def finetune(context: Context, name: str) -> None:
         job = work.job(seed, _Part(context.progress, index, len(context.settings.seeds), f"seed {seed}: "))
         used.append(job.checkpoints)
         trained[seed] = train(job)
-        best = max(row["validation_accuracy"] for row in trained[seed].history)
-        context.progress.log(f"seed {seed}: {best:.1%} on validation in {trained[seed].seconds:.1f} s")
+        result = trained[seed]
+        context.progress.log(f"seed {seed}: {result.validation_accuracy:.1%} on validation in {result.seconds:.1f} s")
     history = history_csv({seed: result.history for seed, result in trained.items()})
     with atomic_folder(context.layout.tuned(name)) as folder:
         for seed, result in trained.items():
@@ -38,6 +41,7 @@ def finetune(context: Context, name: str) -> None:
             contract = work.contract.model_copy(update={"provenance": provenance})
             save_weights(folder / f"seed-{seed}.safetensors", result.tensors, contract)
         write_text(folder / "history.csv", history)
+        write_json(folder / "selection.json", {str(seed): work.selection(trained[seed]) for seed in trained})
     write_timing(context.layout.timings(name), [result.seconds for result in trained.values()], history)
     for checkpoints in used:
         checkpoints.remove()
@@ -54,19 +58,15 @@ class _Work:
     machine: Machine
     train: LabelledImages
     validation: LabelledImages
+    source: Source | None
 
     @classmethod
     def begin(cls, context: Context, name: str) -> _Work:
         start, contract = load_weights(context.layout.start(name) / "start.safetensors")
-        return cls(
-            context,
-            name,
-            start,
-            contract,
-            prepare(context.settings.engine),
-            load_split(context.layout.split("target", "train")),
-            load_split(context.layout.split("target", "validation")),
-        )
+        machine = prepare(context.settings.engine)
+        train, validation = (load_split(context.layout.split("target", part)) for part in ("train", "validation"))
+        source = load_source(context, context.layout.start(name), machine)
+        return cls(context, name, start, contract, machine, train, validation, source)
 
     def job(self, seed: int, progress: Progress) -> Job:
         """Return the training of one seed: fresh weights from the seed, the transferred ones on top."""
@@ -75,7 +75,7 @@ class _Work:
         fresh = model.state_dict()
         assert self.start.keys() <= fresh.keys(), "transfer matched the tensors to this very architecture"
         model.load_state_dict({**fresh, **self.start})
-        target = TargetModel(self.machine.place(model), head_tensors(model), frozenset(self.start))
+        target = TargetModel(self.machine.place(model), head_tensors(model), frozenset(self.start), source=self.source)
         strategy = build_strategy(self.name, settings.strategies[self.name], self.context.registry)
         strategy.prepare_model(target)
         return Job(
@@ -91,6 +91,10 @@ class _Work:
             progress=progress,
             checkpoints=Checkpoints(self.context.layout.checkpoints(self.name, f"seed-{seed}"), self._key()),
         )
+
+    def selection(self, trained: Trained) -> dict[str, Any]:
+        """Return what validation chose for one seed."""
+        return {"validation_accuracy": trained.validation_accuracy, "epoch": trained.best_epoch, **trained.notes}
 
     def _key(self) -> str:
         settings = self.context.settings

@@ -7,18 +7,22 @@ from dataclasses import replace
 from torch import nn
 
 from graftwork.contracts import contract_for, provenance_of
-from graftwork.files import read_json, write_json
-from graftwork.manifest import Fate, Manifest, coverage, match, require_coverage
+from graftwork.engine import prepare
+from graftwork.files import atomic_folder, read_json, write_json
+from graftwork.manifest import Manifest, coverage, match, require_coverage, with_trainable
 from graftwork.models import build_model, head_tensors
+from graftwork.source import SourceModel
 from graftwork.stages import Context
-from graftwork.strategy import SourceModel, Strategy, TargetModel, build_strategy
+from graftwork.stages.source_kit import save_source, take_source
+from graftwork.strategy import TargetModel, build_strategy
 from graftwork.weights import load_weights, save_weights
 
 
 def transfer(context: Context, name: str) -> None:
     """Write weights/start/<strategy>: start.safetensors with the transferred tensors, and manifest.json.
 
-    Tensors that the manifest calls new are drawn later, for each seed. Raises WeightsError when less than
+    Beside them what else of the source the strategy needs: its whole model, some of its training images. Tensors
+    that the manifest calls new are drawn later, for each seed. Raises WeightsError when less than
     `transfer.minimum_coverage` of the trunk came over, or a tensor holds NaN.
     """
     settings, layout = context.settings, context.layout
@@ -28,31 +32,25 @@ def transfer(context: Context, name: str) -> None:
     card = read_json(layout.card("target"))
     model = build_model(settings, context.registry, len(card["classes"]), settings.seed)
     head = head_tensors(model)
-    chosen = strategy.choose_weights(SourceModel(tensors, frozenset(source.head)))
+    chosen = strategy.choose_weights(SourceModel(tensors, frozenset(source.head), source.classes), card["classes"])
     start, fates = match(chosen, model.state_dict(), tensors, stem=_stem(model))
     code = context.registry.local_code(("strategy", use) for use in settings.strategies[name])
     manifest = Manifest(name, tuple(fates), coverage(fates, head), {**card["local_code"], **code})
     if chosen:
         require_coverage(manifest, settings.transfer.minimum_coverage, where=str(source_file))
-    manifest = replace(manifest, tensors=tuple(_with_trainable(fates, model, head, frozenset(start), strategy)))
     contract = contract_for(settings, "target", card, head)
     if start:  # the trunk goes on seeing images normalised as it knows them
         contract = contract.model_copy(update=_normalisation(source.mean, source.std, settings.image.channels))
         contract = contract.model_copy(update={"provenance": provenance_of(source, name)})
-    folder = layout.start(name)
-    save_weights(folder / "start.safetensors", start, contract)
-    write_json(folder / "manifest.json", manifest.as_json())
+    kit = take_source(context, strategy.needs(), tensors, source, prepare(settings.engine))
+    strategy.prepare_model(TargetModel(model, head, frozenset(start), source=kit))
+    manifest = replace(manifest, tensors=with_trainable(fates, model))
+    with atomic_folder(layout.start(name)) as folder:
+        save_weights(folder / "start.safetensors", start, contract)
+        write_json(folder / "manifest.json", manifest.as_json())
+        save_source(folder, kit, tensors, source)
     counts = ", ".join(f"{count} {kind}" for kind, count in manifest.counts().items())
     context.progress.log(f"{counts}; {manifest.coverage:.0%} of the trunk from the source")
-
-
-def _with_trainable(
-    fates: list[Fate], model: nn.Module, head: frozenset[str], transferred: frozenset[str], strategy: Strategy
-) -> list[Fate]:
-    """Let the strategy freeze the model, and note what it left trainable."""
-    strategy.prepare_model(TargetModel(model, head, transferred))
-    trainable = {name: p.requires_grad for name, p in model.named_parameters()}
-    return [f if f.kind == "dropped" else replace(f, trainable=trainable.get(f.name)) for f in fates]
 
 
 def _normalisation(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> dict[str, tuple[float, ...]]:

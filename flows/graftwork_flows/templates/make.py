@@ -1,8 +1,11 @@
-"""Make the templates of `graftwork init` from this repository's own workspace."""
+"""Make the templates of `graftwork init` from this repository's own workspace, and the README's table."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from graftwork.registry import load_plugins
+from graftwork_flows.listing import strategy_table
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -36,6 +39,14 @@ def templates() -> dict[str, str]:
     }
 
 
+def readme() -> str:
+    """Return the README with the table of the bundled strategies made anew."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    start = text.index("\n", text.index("<!-- strategies:begin")) + 1
+    return text[:start] + strategy_table(load_plugins()) + text[text.index("<!-- strategies:end") :]
+
+
 if __name__ == "__main__":
+    (ROOT / "README.md").write_text(readme(), "utf-8")
     for name, text in templates().items():
         (HERE / f"{name}.template").write_text(text, "utf-8")

@@ -13,9 +13,9 @@ from graftwork.errors import SettingsError
 from graftwork.models import head_tensors
 from graftwork.strategy import Step, Strategy, TargetModel
 from graftwork.training import train
-from graftwork_plugins.freeze import Freeze
-from graftwork_plugins.full_copy import FullCopy
-from graftwork_plugins.l2_sp import L2SP
+from graftwork_plugins.strategies.freeze import Freeze
+from graftwork_plugins.strategies.full_copy import FullCopy
+from graftwork_plugins.strategies.l2_sp import L2SP
 from tests.core.tiny import copied, different, graft, job, step, tiny_net
 
 IMAGES = torch.zeros(2, 1, 8, 8)

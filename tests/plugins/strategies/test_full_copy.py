@@ -6,14 +6,15 @@ import torch
 
 from graftwork.manifest import match
 from graftwork.models import head_tensors
-from graftwork.strategy import SourceModel, Strategy
-from graftwork_plugins.full_copy import FullCopy
+from graftwork.source import SourceModel
+from graftwork.strategy import Strategy
+from graftwork_plugins.strategies.full_copy import FullCopy
 from tests.core.tiny import different, graft, tiny_net
 
 
 def test_nothing_is_dropped_but_the_head() -> None:
     source = tiny_net(3)
-    chosen = FullCopy().choose_weights(SourceModel(source.state_dict(), head_tensors(source)))
+    chosen = FullCopy().choose_weights(SourceModel(source.state_dict(), head_tensors(source)), ())
     _, fates = match(chosen, tiny_net(5).state_dict(), source.state_dict(), None)
     assert {fate.name for fate in fates if fate.kind == "dropped"} == head_tensors(source)
     assert {fate.name for fate in fates if fate.kind == "new"} == {"head.weight", "head.bias"}
@@ -28,12 +29,12 @@ def test_the_head_stays_the_targets_own() -> None:
 
 def test_with_equal_classes_and_the_head_the_logits_are_the_sources_to_the_bit() -> None:
     source, model = tiny_net(seed=1).eval(), tiny_net(seed=2).eval()
-    graft(Strategy("tiny", [FullCopy(head=True)]), source, model)
+    graft(Strategy("tiny", [FullCopy(head="source")]), source, model)
     images = torch.randn(8, 1, 8, 8)
     assert torch.equal(model(images), source(images))
 
 
 def test_a_head_of_another_size_stays_the_targets_own_even_when_asked_for() -> None:
     model = tiny_net(5)
-    target = graft(Strategy("tiny", [FullCopy(head=True)]), tiny_net(3), model)
+    target = graft(Strategy("tiny", [FullCopy(head="source")]), tiny_net(3), model)
     assert target.transferred == set(model.state_dict()) - {"head.weight", "head.bias"}

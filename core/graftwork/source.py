@@ -1,0 +1,50 @@
+"""The source model as strategies see it: its tensors, and, where a strategy needs them, the model and some images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from graftwork.errors import SettingsError
+from graftwork.images import LabelledImages
+
+
+@dataclass(frozen=True)
+class SourceModel:
+    """What can be transferred: the source's tensors by name, the names of its head, and its classes."""
+
+    tensors: dict[str, Tensor]
+    head: frozenset[str]
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a strategy needs of the source while it trains, beside the weights it starts from."""
+
+    model: bool = False
+    images: int = 0  # training images of the source, at most
+
+
+@dataclass(frozen=True)
+class Source:
+    """The source while a target model trains."""
+
+    classes: tuple[str, ...]
+    build: Callable[[], nn.Module]  # a new copy of the source model, on the machine
+    images: LabelledImages | None = None  # some of its training images
+
+    def head(self) -> nn.Linear:
+        """Return a copy of the source's linear head. Raises SettingsError where it ends in something else."""
+        last = self.build().get_classifier()  # type: ignore[operator]  # timm's interface
+        if not isinstance(last, nn.Linear):
+            raise SettingsError(
+                f"The source model ends in {type(last).__name__}, not in one linear layer", fix="use another model"
+            )
+        return last
+
+    def reference(self) -> nn.Module:
+        """Return a copy of the source model in evaluation mode that nothing trains."""
+        return self.build().eval().requires_grad_(False)

@@ -1,0 +1,75 @@
+"""Joint training: one trunk, two heads, λ_s·L_s + λ_t·L_t, source images replayed beside the target's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from graftwork.anatomy import batch_norms
+from graftwork.hookspecs import hookimpl
+from graftwork.source import Needs
+from graftwork.strategy import Step, TargetModel
+from graftwork.training_run import Run
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Train on both tasks at once; an epoch is one of the target's images.
+
+    `images` of the source's training images are kept for replay. `batch_norm: target` lets the statistics follow
+    the target's images alone; `both` lets them follow both.
+    """
+
+    source_weight: Annotated[float, Field(ge=0)] = 1.0  # λ_s
+    target_weight: Annotated[float, Field(gt=0)] = 1.0  # λ_t
+    images: Annotated[int, Field(ge=2)] = 2000
+    batch_norm: Literal["target", "both"] = "target"
+
+    @hookimpl
+    def needs(self) -> Needs:
+        """Ask for the source model and images."""
+        return Needs(model=True, images=self.images)
+
+    @hookimpl
+    def prepare_model(self, target: TargetModel) -> None:
+        """Take the source's head along."""
+        assert target.source is not None
+        target.extra["Joint"] = target.source.head()
+
+    @hookimpl
+    def training_started(self, run: Run) -> None:
+        """Remember the source's images, and how to show them."""
+        run.target.taps.watch_features(run.target.model)
+        run.target.notes["Joint"] = run
+
+    @hookimpl
+    def loss_terms(self, step: Step) -> Tensor | None:
+        """Return λ_s·L_s + (λ_t − 1)·L_t: the loop itself adds the target's loss once."""
+        terms = []
+        if self.target_weight != 1:
+            terms.append((self.target_weight - 1) * F.cross_entropy(step.logits.float(), step.labels))
+        if self.source_weight > 0:
+            terms.append(self.source_weight * self._source_loss(step))
+        return torch.stack(terms).sum() if terms else None
+
+    def _source_loss(self, step: Step) -> Tensor:
+        run: Run = step.target.notes["Joint"]
+        assert run.target.source is not None and run.target.source.images is not None
+        replay = run.target.source.images
+        chosen = torch.randint(len(replay), (len(step.images),), generator=step.draws)
+        device = run.machine.device
+        images, labels = run.normalise(replay.images[chosen].to(device)), replay.labels[chosen].to(device)
+        norms = [norm for norm in batch_norms(step.target.model) if norm.training and self.batch_norm == "target"]
+        for norm in norms:
+            norm.eval()
+        with run.machine.precision():
+            step.target.model(images)
+        for norm in norms:
+            norm.train()
+        assert step.target.taps.features is not None
+        return F.cross_entropy(step.target.extra["Joint"](step.target.taps.features.float()), labels)
