@@ -12,8 +12,8 @@ VerdictName = Literal["positive", "neutral", "negative", "inconclusive"]
 
 RULES = {
     "neutral": "the whole interval lies within ±margin: any difference is too small to matter",
-    "positive": "the whole interval lies above zero",
-    "negative": "the whole interval lies below zero",
+    "positive": "the whole interval lies above zero, also when corrected for the number of strategies (Holm)",
+    "negative": "the whole interval lies below zero, also when corrected for the number of strategies (Holm)",
     "inconclusive": "none of these: more seeds, or more test images, are needed",
 }
 
@@ -49,7 +49,7 @@ def paired_gain(strategy: Sequence[float], scratch: Sequence[float], confidence:
 
 
 def verdict(gain: Interval, margin: float) -> VerdictName:
-    """Judge a gain by RULES, in their order."""
+    """Judge one gain by RULES, in their order, without the correction for several."""
     if -margin <= gain.low and gain.high <= margin:
         return "neutral"
     if gain.low > 0:
@@ -57,3 +57,32 @@ def verdict(gain: Interval, margin: float) -> VerdictName:
     if gain.high < 0:
         return "negative"
     return "inconclusive"
+
+
+def paired_p_value(strategy: Sequence[float], scratch: Sequence[float]) -> float:
+    """Return the two-sided p of Student's paired test: how surprising the gain were if there was none."""
+    from scipy.stats import t
+
+    differences = [a - b for a, b in zip(strategy, scratch, strict=True)]
+    mean, error = fmean(differences), stdev(differences) / math.sqrt(len(differences))
+    if error == 0:
+        return 0.0 if mean else 1.0
+    return float(2 * t.sf(abs(mean) / error, len(differences) - 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p corrected for several comparisons (Holm, Scand. J. Statist. 1979), in the order given."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    corrected, least = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = least
+    return corrected
+
+
+def corrected_verdict(gain: Interval, margin: float, corrected_p: float, confidence: float) -> VerdictName:
+    """Judge a gain by RULES; what the correction doesn't let stand is inconclusive."""
+    found = verdict(gain, margin)
+    if found in ("positive", "negative") and corrected_p > 1 - confidence:
+        return "inconclusive"
+    return found

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from graftwork.calibration import expected_calibration_error, scaled
 from graftwork.engine import Machine, Normalise, predict, prepare
 from graftwork.errors import WeightsError
-from graftwork.evidence import Interval, VerdictName, paired_gain, student_interval, verdict
+from graftwork.evidence import (
+    Interval,
+    VerdictName,
+    corrected_verdict,
+    holm,
+    paired_gain,
+    paired_p_value,
+    student_interval,
+    verdict,
+)
 from graftwork.files import read_json
 from graftwork.histories import read_history
 from graftwork.images import LabelledImages, load_split
 from graftwork.layout import Layout
 from graftwork.models import build_model
 from graftwork.registry import Registry
-from graftwork.settings import Settings
+from graftwork.settings import Evidence, Settings
 from graftwork.timings import read_timing
 from graftwork.weights import load_weights
 
@@ -33,6 +43,9 @@ class StrategyFindings:
     validation_accuracy: float  # mean over seeds of the selected epochs'
     gain: Interval | None  # over scratch, paired by seed; None for scratch itself
     verdict: VerdictName | None
+    p: float | None  # of no gain, corrected by Holm for the number of strategies
+    calibration_error: float  # expected, on the test images; mean over seeds
+    scaled_calibration_error: float  # the same at the temperatures that validation chose
     confusion: tuple[tuple[int, ...], ...]  # rows: true class, columns: predicted; summed over seeds
     trainable_share: float  # of the model's parameters
     seconds: float | None  # mean over seeds; None where another machine computed it
@@ -95,7 +108,7 @@ def find(settings: Settings, registry: Registry, layout: Layout) -> Findings:
     source_history = layout.source_weights / "history.csv"
     seconds = read_timing(layout.timings("source"), source_history)
     return Findings(
-        strategies=tuple(probe.findings(name, scratch) for name in settings.strategies),
+        strategies=_corrected([probe.findings(name, scratch) for name in settings.strategies], settings.evidence),
         classes=tuple(card["classes"]),
         source_classes=tuple(read_json(layout.card("source"))["classes"]),
         source_accuracy=source["accuracy"],
@@ -109,6 +122,20 @@ def find(settings: Settings, registry: Registry, layout: Layout) -> Findings:
 
 
 @dataclass(frozen=True)
+class _Answers:
+    """What one strategy's seeds answered."""
+
+    matrices: torch.Tensor  # confusion (seeds, classes, classes)
+    validation_accuracy: float
+    calibration_error: float
+    scaled_calibration_error: float
+
+    def accuracies(self) -> list[float]:
+        """Return the share of correct answers of each seed."""
+        return [float(matrix.diagonal().sum() / matrix.sum()) for matrix in self.matrices.double()]
+
+
+@dataclass(frozen=True)
 class _Probe:
     settings: Settings
     registry: Registry
@@ -117,39 +144,48 @@ class _Probe:
     test: LabelledImages
     classes: tuple[str, ...]
 
-    def evaluate(self, name: str) -> torch.Tensor:
-        """Return one confusion matrix a seed: (seeds, classes, classes)."""
-        matrices = [
-            self._confusion(self.layout.tuned(name) / f"seed-{seed}.safetensors") for seed in self.settings.seeds
-        ]
-        return torch.stack(matrices)
+    def evaluate(self, name: str) -> _Answers:
+        """Return what the seeds' weights answer to the test images."""
+        selection = read_json(self.layout.tuned(name) / "selection.json")
+        matrices, errors = [], []
+        for seed in self.settings.seeds:
+            answers = self._answers(self.layout.tuned(name) / f"seed-{seed}.safetensors")
+            cells = self.test.labels * len(self.classes) + answers.argmax(dim=1)
+            matrices.append(torch.bincount(cells, minlength=len(self.classes) ** 2).view(len(self.classes), -1))
+            mended = scaled(answers, selection[str(seed)]["temperature"])
+            errors.append([expected_calibration_error(found, self.test.labels) for found in (answers, mended)])
+        chosen = [found["validation_accuracy"] for found in selection.values()]
+        raw, mended_error = torch.tensor(errors, dtype=torch.float64).mean(dim=0).tolist()
+        return _Answers(torch.stack(matrices), sum(chosen) / len(chosen), raw, mended_error)
 
-    def findings(self, name: str, scratch: torch.Tensor) -> StrategyFindings:
+    def findings(self, name: str, scratch: _Answers) -> StrategyFindings:
         evidence = self.settings.evidence
-        matrices = scratch if name == "scratch" else self.evaluate(name)
-        accuracy = _accuracies(matrices)
-        gain = None if name == "scratch" else paired_gain(accuracy, _accuracies(scratch), evidence.confidence)
+        found = scratch if name == "scratch" else self.evaluate(name)
+        accuracy, control = found.accuracies(), scratch.accuracies()
+        gain = None if name == "scratch" else paired_gain(accuracy, control, evidence.confidence)
         manifest = read_json(self.layout.start(name) / "manifest.json")
         history_file = self.layout.tuned(name) / "history.csv"
         history = read_history(history_file)
-        selection = read_json(self.layout.tuned(name) / "selection.json")
         seconds = read_timing(self.layout.timings(name), history_file)
         return StrategyFindings(
             name=name,
             stack=tuple(use.name for use in self.settings.strategies[name]),
             accuracy=student_interval(accuracy, evidence.confidence).within(0.0, 1.0),
             per_seed=tuple(accuracy),
-            validation_accuracy=_mean_of(selection, "validation_accuracy"),
+            validation_accuracy=found.validation_accuracy,
             gain=gain,
             verdict=None if gain is None else verdict(gain, evidence.margin),
-            confusion=tuple(tuple(row) for row in matrices.sum(dim=0).tolist()),
+            p=None if gain is None else paired_p_value(accuracy, control),
+            calibration_error=found.calibration_error,
+            scaled_calibration_error=found.scaled_calibration_error,
+            confusion=tuple(tuple(row) for row in found.matrices.sum(dim=0).tolist()),
             trainable_share=_trainable_share(manifest),
             seconds=sum(seconds) / len(seconds) if seconds else None,
             history=history,
             manifest=manifest,
         )
 
-    def _confusion(self, path: Path) -> torch.Tensor:
+    def _answers(self, path: Path) -> torch.Tensor:
         tensors, contract = load_weights(path)
         if contract.classes != self.classes:
             raise WeightsError(
@@ -159,17 +195,19 @@ class _Probe:
         model = build_model(self.settings, self.registry, len(self.classes), seed=0)
         model.load_state_dict(tensors)
         normalise = Normalise(contract, self.machine)
-        predicted = predict(self.machine.place(model), self.test, normalise, self.machine).argmax(dim=1)
-        cells = self.test.labels * len(self.classes) + predicted
-        return torch.bincount(cells, minlength=len(self.classes) ** 2).view(len(self.classes), -1)
+        return predict(self.machine.place(model), self.test, normalise, self.machine)
 
 
-def _accuracies(matrices: torch.Tensor) -> list[float]:
-    return [float(matrix.diagonal().sum() / matrix.sum()) for matrix in matrices.double()]
-
-
-def _mean_of(selection: dict[str, dict[str, float]], key: str) -> float:
-    return sum(chosen[key] for chosen in selection.values()) / len(selection)
+def _corrected(strategies: list[StrategyFindings], evidence: Evidence) -> tuple[StrategyFindings, ...]:
+    """Correct p and verdicts for the number of strategies that were compared with scratch."""
+    corrected = iter(holm([found.p for found in strategies if found.p is not None]))
+    result = []
+    for found in strategies:
+        if found.gain is not None:
+            p = next(corrected)
+            found = replace(found, p=p, verdict=corrected_verdict(found.gain, evidence.margin, p, evidence.confidence))
+        result.append(found)
+    return tuple(result)
 
 
 def _trainable_share(manifest: dict[str, Any]) -> float:
@@ -187,7 +225,8 @@ def _metrics(found: StrategyFindings) -> dict[str, Any]:
         "validation_accuracy": found.validation_accuracy,
         "trainable_share": found.trainable_share,
         "coverage": found.manifest["coverage"],
+        "calibration_error": {"plain": found.calibration_error, "scaled": found.scaled_calibration_error},
     }
     if found.gain is not None:
-        result["gain"] = {**asdict(found.gain), "verdict": found.verdict}
+        result["gain"] = {**asdict(found.gain), "verdict": found.verdict, "p": found.p}
     return result

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from graftwork.calibration import fit_temperature
 from graftwork.checkpoints import Checkpoint, Checkpoints
 from graftwork.engine import Machine, Normalise, predict
 from graftwork.errors import TrainingError
@@ -32,6 +33,7 @@ class Trained:
 
     tensors: Tensors
     validation_accuracy: float
+    temperature: float  # by which validation's probabilities are calibrated best
     history: list[dict[str, float]]  # a row for each validated epoch
     best_epoch: int  # 0 where the weights don't come from one epoch
     seconds: float
@@ -128,13 +130,14 @@ class _Loop:
         best = self.best or _copied(self.model.state_dict())
         outcome = Outcome(self.job.run, best, self.finished)
         self.job.strategy.training_ended(outcome)
-        accuracy, epoch = self.best_accuracy, self.best_epoch
-        if outcome.tensors is not best or not self.plan:
-            self.model.load_state_dict(outcome.tensors)
-            accuracy, epoch = self._accuracy(), 0
+        epoch = self.best_epoch if outcome.tensors is best else 0
+        self.model.load_state_dict(outcome.tensors)
+        probabilities = predict(self.model, self.job.validation, self.job.normalise, self.job.machine)
+        accuracy = _share_correct(probabilities, self.job.validation)
+        temperature = fit_temperature(probabilities, self.job.validation.labels)
         history = self.history or [{"epoch": 0, "loss": self._training_loss(), "validation_accuracy": accuracy}]
         seconds = self.seconds + time.perf_counter() - started
-        return Trained(outcome.tensors, accuracy, history, epoch, seconds, outcome.notes)
+        return Trained(outcome.tensors, accuracy, temperature, history, epoch, seconds, outcome.notes)
 
     def summary(self) -> str:
         """Say where training is."""
@@ -207,14 +210,11 @@ class _Loop:
         )
 
     def _validate(self, epoch: int, loss: float) -> None:
-        accuracy = self._accuracy()
+        probabilities = predict(self.model, self.job.validation, self.job.normalise, self.job.machine)
+        accuracy = _share_correct(probabilities, self.job.validation)
         self.history.append({"epoch": epoch + 1, "loss": loss, "validation_accuracy": accuracy})
         if accuracy >= self.best_accuracy:  # of equals the later one: its learning rate was lower
             self.best, self.best_accuracy, self.best_epoch = _copied(self.model.state_dict()), accuracy, epoch + 1
-
-    def _accuracy(self) -> float:
-        probabilities = predict(self.model, self.job.validation, self.job.normalise, self.job.machine)
-        return float((probabilities.argmax(dim=1) == self.job.validation.labels).double().mean())
 
     @torch.no_grad()
     def _training_loss(self) -> float:
@@ -268,6 +268,10 @@ class _Loop:
 def _all_parameters(target: TargetModel) -> dict[str, torch.nn.Parameter]:
     extra = {f"extra.{name}": parameter for name, parameter in target.extra.named_parameters()}
     return {**dict(target.model.named_parameters()), **extra}
+
+
+def _share_correct(probabilities: Tensor, data: LabelledImages) -> float:
+    return float((probabilities.argmax(dim=1) == data.labels).double().mean())
 
 
 def _copied(tensors: Mapping[str, Tensor]) -> Tensors:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from graftwork.evidence import RULES, Interval, paired_gain, student_interval, verdict
+from graftwork.evidence import (
+    RULES,
+    Interval,
+    corrected_verdict,
+    holm,
+    paired_gain,
+    paired_p_value,
+    student_interval,
+    verdict,
+)
 
 Fraction = st.floats(-1, 1, allow_nan=False)
 Accuracies = st.lists(st.floats(0, 1), min_size=2, max_size=10)
@@ -89,3 +99,46 @@ def test_better_and_worse_mirror_each_other(one: float, other: float, margin: fl
     mirror = {"positive": "negative", "negative": "positive"}
     here, there = verdict(interval(low, high), margin), verdict(interval(-high, -low), margin)
     assert there == mirror.get(here, here)
+
+
+def test_an_accuracys_interval_ends_where_accuracies_end() -> None:
+    assert interval(0.9, 1.2).within(0.0, 1.0) == Interval(1.05, 0.9, 1.0)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 8))
+def test_the_p_value_is_scipys(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    one, other = rng.random(count).tolist(), rng.random(count).tolist()
+    assert paired_p_value(one, other) == pytest.approx(stats.ttest_rel(one, other).pvalue, rel=1e-6)
+
+
+def test_equal_differences_leave_no_doubt() -> None:
+    assert paired_p_value([0.5, 0.75], [0.25, 0.5]) == 0.0
+    assert paired_p_value([0.5, 0.75], [0.5, 0.75]) == 1.0
+
+
+def test_the_interval_is_above_zero_just_when_p_is_small_enough() -> None:
+    for shift in (0.01, 0.02, 0.03, 0.05):
+        one, other = [0.6 + shift, 0.64 + shift / 2, 0.62 + 2 * shift], [0.6, 0.64, 0.62]
+        gain = paired_gain(one, other, 0.95)
+        assert (gain.low > 0) == (paired_p_value(one, other) < 0.05)
+
+
+def test_holms_correction_is_the_one_worked_out_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_a_correction_only_raises_p_and_keeps_the_order(values: list[float]) -> None:
+    corrected = holm(values)
+    assert all(after >= before for before, after in zip(values, corrected, strict=True))
+    order = sorted(range(len(values)), key=lambda index: values[index])
+    assert [corrected[index] for index in order] == sorted(corrected)
+
+
+def test_a_gain_that_is_clear_alone_may_be_one_of_many_by_chance() -> None:
+    assert corrected_verdict(interval(0.01, 0.05), 0.005, 0.01, 0.95) == "positive"
+    assert corrected_verdict(interval(0.01, 0.05), 0.005, 0.2, 0.95) == "inconclusive"
+    assert corrected_verdict(interval(-0.001, 0.001), 0.005, 0.9, 0.95) == "neutral"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from graftwork import transferability
+from graftwork import mixtures, transferability
 from graftwork.evidence import Interval
 from graftwork.transferability import (
     SCORES,
@@ -251,7 +251,7 @@ def test_nleep_looks_only_at_the_components_of_most_variance() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_mixture_starts_from_rows_far_apart(seed: int) -> None:
     rows = np.repeat([[0.0], [100.0], [250.0]], [500, 1, 1], axis=0) + 1e-3 * np.arange(502)[:, None] / 502
-    members = transferability._seeded(rows, 3, np.random.default_rng(seed))
+    members = mixtures._seeded(rows, 3, np.random.default_rng(seed))
     assert sorted(members.sum(axis=0)) == [1, 1, 500]
 
 
@@ -264,7 +264,7 @@ def test_the_mixture_finds_the_parameters_it_was_drawn_from() -> None:
     rng = np.random.default_rng(0)
     side = rng.random(4000) < 0.25
     rows = np.where(side, rng.normal(3, 0.5, 4000), rng.normal(-2, 2.0, 4000))[:, None]
-    members = transferability._posteriors(rows, 2, rng)
+    members = mixtures.mixture_posteriors(rows, 2, rng)
     narrow = members[:, members[side].mean(axis=0).argmax()]
     mean = np.average(rows[:, 0], weights=narrow)
     assert narrow.mean() == pytest.approx(0.25, abs=0.02)

@@ -94,7 +94,8 @@ class _Work:
 
     def selection(self, trained: Trained) -> dict[str, Any]:
         """Return what validation chose for one seed."""
-        return {"validation_accuracy": trained.validation_accuracy, "epoch": trained.best_epoch, **trained.notes}
+        chosen = {"epoch": trained.best_epoch, "temperature": trained.temperature, **trained.notes}
+        return {"validation_accuracy": trained.validation_accuracy, **chosen}
 
     def _key(self) -> str:
         settings = self.context.settings
