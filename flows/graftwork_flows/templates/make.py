@@ -1,11 +1,12 @@
-"""Make the templates of `graftwork init` from this repository's own workspace, and the README's table."""
+"""Make the templates of `graftwork init` from this repository's own workspace, the README's table, and the schema."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from graftwork.registry import load_plugins
-from graftwork_flows.listing import strategy_table
+from graftwork.schema import schema_text
+from graftwork_flows.listing import registry_at, strategy_table
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -48,5 +49,6 @@ def readme() -> str:
 
 if __name__ == "__main__":
     (ROOT / "README.md").write_text(readme(), "utf-8")
+    (ROOT / "params.schema.json").write_text(schema_text(registry_at(ROOT)), "utf-8")
     for name, text in templates().items():
         (HERE / f"{name}.template").write_text(text, "utf-8")
