@@ -85,6 +85,7 @@ class _Loop:
         self.model = job.target.model
         self.plan = plan(job.strategy.phases(job.target, job.training.epochs))
         self.batches = max(1, len(job.train) // job.training.batch_size)  # a smaller last batch is left out
+        job.target.extra.to(job.machine.device)
         job.strategy.training_started(job.run)
         self.may_train = set(job.target.trainable())
         self.start = _copied(self.model.state_dict()), _copied(job.target.extra.state_dict())

@@ -43,7 +43,7 @@ class AutoRGN:
         model, trainable = run.target.model, run.target.trainable()
         named = {name: trainable[name] for name in run.target.notes["AutoRGN"]}
         model.eval()
-        sums = torch.zeros(len(named))
+        sums = torch.zeros_like(_sums(run.target))
         for images, labels in run.batches(run.train):
             loss = F.cross_entropy(model(images).float(), labels)
             gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
@@ -71,9 +71,9 @@ class AutoRGN:
         """Add this step's norms."""
         trainable = step.target.trainable()
         named = [trainable.get(name) for name in step.target.notes["AutoRGN"]]
-        held = [torch.zeros(1) if p is None else p for p in named]
+        held = [step.logits if p is None else p for p in named]  # what a phase holds back has no gradient
         gradients = [None if p is None else p.grad for p in named]
-        _sums(step.target).add_(_relative(held, gradients).to(step.images.device))
+        _sums(step.target).add_(_relative(held, gradients))
 
 
 def _sums(target: TargetModel) -> Tensor:
@@ -83,8 +83,10 @@ def _sums(target: TargetModel) -> Tensor:
 
 
 def _relative(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
-    norms = [
-        torch.zeros(()) if g is None else g.detach().norm() / p.detach().norm().clamp_min(SMALLEST_NORM)
-        for p, g in zip(parameters, gradients, strict=True)
-    ]
-    return torch.stack(norms)
+    return torch.stack([_ratio(p, g) for p, g in zip(parameters, gradients, strict=True)])
+
+
+def _ratio(parameter: Tensor, gradient: Tensor | None) -> Tensor:
+    if gradient is None:
+        return torch.zeros((), device=parameter.device)
+    return gradient.detach().norm() / parameter.detach().norm().clamp_min(SMALLEST_NORM)
