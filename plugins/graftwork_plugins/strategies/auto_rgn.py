@@ -89,4 +89,5 @@ def _relative(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) 
 def _ratio(parameter: Tensor, gradient: Tensor | None) -> Tensor:
     if gradient is None:
         return torch.zeros((), device=parameter.device)
-    return gradient.detach().norm() / parameter.detach().norm().clamp_min(SMALLEST_NORM)
+    ratio: Tensor = gradient.detach().norm() / parameter.detach().norm().clamp_min(SMALLEST_NORM)
+    return ratio
