@@ -17,7 +17,7 @@ await report.screenshot({ path: `${root}/docs/report.png` });
 const answer = await fetch(`${address}/api/flow_runs/filter`, {
   method: "POST",
   headers: { "Content-Type": "application/json" },
-  body: JSON.stringify({ sort: "START_TIME_DESC", limit: 20 }),
+  body: JSON.stringify({ sort: "START_TIME_DESC", limit: 5 }),
 });
 const runs = await answer.json();
 const run = runs.sort((a, b) => b.total_run_time - a.total_run_time)[0]; // one that computed everything
