@@ -18,6 +18,8 @@ BY_ITSELF = {
     "inconclusive": "can't be told from scratch",
 }
 
+MOST_CLAUSES = 5  # of more strategies, each gets its name alone
+
 
 def headline(findings: Findings) -> str:
     """Return the verdict on the strategy that validation chose, then a clause for each other."""
@@ -29,7 +31,16 @@ def headline(findings: Findings) -> str:
         f"{percent(findings.scratch.accuracy.mean)} from scratch, {points(chosen.gain)} points, "
         f"with {findings.training_images} labelled images."
     )
-    return " ".join([first, *(_clause(found, chosen.verdict) for found in findings.transfers if found is not chosen)])
+    others = [found for found in findings.transfers if found is not chosen]
+    if len(others) > MOST_CLAUSES:
+        return " ".join([first, *_grouped(others)])
+    return " ".join([first, *(_clause(found, chosen.verdict) for found in others)])
+
+
+def _grouped(others: list[StrategyFindings]) -> list[str]:
+    """Return one sentence for each verdict, with the names of all that came out so."""
+    names = {word: [found.name for found in others if found.verdict == word] for word in BY_ITSELF}
+    return [f"{BY_ITSELF[word].capitalize()}: {', '.join(held)}." for word, held in names.items() if held]
 
 
 def _clause(found: StrategyFindings, before: VerdictName) -> str:

@@ -257,3 +257,11 @@ def test_the_headline_judges_every_strategy_and_says_too_only_after_another_that
         assert clause in words
     assert "helped too" not in words
     assert " also helped too (+10.0" in headline(make_findings(("a", "b"), strategy("also", (0.7, 0.74, 0.72), 2)))
+
+
+def test_of_many_strategies_the_headline_names_each_under_its_verdict() -> None:
+    many = [strategy(f"more_{index}", tuple(a + 0.1 for a in SCRATCH), 2) for index in range(4)]
+    words = headline(make_findings(("a", "b"), *many))
+    assert "Helped: more_0, more_1, more_2, more_3." in words
+    assert "Hurt: worse." in words and "Made no difference: same." in words
+    assert "Can't be told from scratch: unclear." in words
