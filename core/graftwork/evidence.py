@@ -86,3 +86,24 @@ def corrected_verdict(gain: Interval, margin: float, corrected_p: float, confide
     if found in ("positive", "negative") and corrected_p > 1 - confidence:
         return "inconclusive"
     return found
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A gain over scratch, what it comes to, and p of no gain; both corrected for all that was judged together."""
+
+    gain: Interval
+    verdict: VerdictName
+    p: float
+
+
+def judge(
+    comparisons: Sequence[tuple[Sequence[float], Sequence[float]]], confidence: float, margin: float
+) -> list[Judgement]:
+    """Judge pairs of a strategy's and scratch's accuracies, seed by seed, corrected by Holm for their number."""
+    gains = [paired_gain(strategy, scratch, confidence) for strategy, scratch in comparisons]
+    corrected = holm([paired_p_value(strategy, scratch) for strategy, scratch in comparisons])
+    return [
+        Judgement(gain, corrected_verdict(gain, margin, p, confidence), p)
+        for gain, p in zip(gains, corrected, strict=True)
+    ]

@@ -102,15 +102,15 @@ def find(settings: Settings, registry: Registry, layout: Layout) -> Findings:
     machine = prepare(settings.engine)
     card = read_json(layout.card("target"))
     test = load_split(layout.split("target", "test"))
-    source = read_json(layout.source_weights / "metrics.json")
+    source = read_json(layout.source_weights(settings.source) / "metrics.json")
     probe = _Probe(settings, registry, layout, machine, test, tuple(card["classes"]))
     scratch = probe.evaluate("scratch")
-    source_history = layout.source_weights / "history.csv"
-    seconds = read_timing(layout.timings("source"), source_history)
+    source_history = layout.source_weights(settings.source) / "history.csv"
+    seconds = read_timing(layout.timings(f"source-{settings.source}"), source_history)
     return Findings(
         strategies=_corrected([probe.findings(name, scratch) for name in settings.strategies], settings.evidence),
         classes=tuple(card["classes"]),
-        source_classes=tuple(read_json(layout.card("source"))["classes"]),
+        source_classes=tuple(read_json(layout.card(settings.source))["classes"]),
         source_accuracy=source["accuracy"],
         source_history=read_history(source_history),
         source_seconds=sum(seconds) if seconds else None,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from graftwork.registry import Registry
+    from graftwork.search import Recommendation, Search
     from graftwork.source import Needs, SourceModel
     from graftwork.strategy import ParameterOptions, Phase, Step, TargetModel
     from graftwork.training_run import Outcome, Run
@@ -40,6 +41,13 @@ class DistributionHooks:
 
 class StrategyHooks:
     """What a strategy plugin may do in a run."""
+
+    @hookspec(firstresult=True)
+    def recommend(self, search: Search) -> Recommendation | None:
+        """Choose the stack that shall stand in this plugin's place, which must be alone in its own.
+
+        Called in the recommend stage, before anything is transferred.
+        """
 
     @hookspec
     def needs(self) -> Needs | None:

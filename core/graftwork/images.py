@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,13 @@ class LabelledImages:
     def to(self, device: torch.device) -> LabelledImages:
         """Return it on another device."""
         return LabelledImages(self.images.to(device), self.labels.to(device))
+
+    def sha256(self) -> str:
+        """Return the digest of images and labels."""
+        found = hashlib.sha256(str(tuple(self.images.shape)).encode())
+        for tensor in (self.images, self.labels):
+            found.update(tensor.cpu().contiguous().numpy().data)
+        return found.hexdigest()
 
 
 def save_split(folder: Path, images: Pixels, labels: Labels) -> None:

@@ -15,7 +15,7 @@ class Layout:
     root: Path
 
     def raw(self, data: str) -> Path:
-        """Images as read, with their card. `data` is `source` or `target`."""
+        """Images as read, with their card. `data` is `target` or a source."""
         return self.root / "data" / "raw" / data
 
     def prepared(self, data: str) -> Path:
@@ -34,10 +34,18 @@ class Layout:
         """A picture of training images before and after augmentation."""
         return self.prepared(data) / "samples.png"
 
+    def source_weights(self, source: str) -> Path:
+        """A pretrained model, with its history and metrics."""
+        return self.root / "weights" / source
+
+    def score(self, source: str) -> Path:
+        """How well a source's features suit the target, as JSON."""
+        return self.report / "scores" / f"{source}.json"
+
     @property
-    def source_weights(self) -> Path:
-        """The pretrained model, with its history and metrics."""
-        return self.root / "weights" / "source"
+    def recommendation(self) -> Path:
+        """The stacks that were chosen for strategies which leave it open, as JSON."""
+        return self.root / "weights" / "recommendation.json"
 
     def start(self, strategy: str) -> Path:
         """What a strategy starts from, with the manifest."""
@@ -53,6 +61,15 @@ class Layout:
         return self.root / "report"
 
     @property
+    def sweep(self) -> Path:
+        """The sweep's own stage graph, its cells, figures and report."""
+        return self.root / "sweep"
+
+    def cells(self, source: str, strategy: str) -> Path:
+        """What a strategy reached from a source with each label budget and seed, as JSON."""
+        return self.sweep / "cells" / f"{source}-{strategy}.json"
+
+    @property
     def private(self) -> Path:
         """What is this machine's alone: checkpoints, timings, locks. Not in git, not in DVC."""
         return self.root / ".graftwork"
@@ -64,3 +81,8 @@ class Layout:
     def timings(self, name: str) -> Path:
         """How long a strategy took here, in seconds."""
         return self.private / "timings" / f"{name}.json"
+
+    @property
+    def ledger(self) -> Path:
+        """Every fine-tuning that was ever done here, with what came out."""
+        return self.private / "ledger.sqlite"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from graftwork.errors import WeightsError, listed
+from graftwork.settings import Use
 from graftwork.weights import tensor_bytes
 
 Kind = Literal["copied", "adapted", "dropped", "new"]
@@ -36,6 +37,7 @@ class Manifest:
     tensors: tuple[Fate, ...]
     coverage: float  # share of the values outside the head, buffers included, that were copied or adapted
     local_code: Mapping[str, str] = field(default_factory=dict)  # digests of the user's own files that take part
+    stack: tuple[Use, ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Return the number of tensors of each kind."""
@@ -44,7 +46,7 @@ class Manifest:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""
-        return {**asdict(self), "counts": self.counts()}
+        return {**asdict(self), "stack": [use.model_dump() for use in self.stack], "counts": self.counts()}
 
 
 def match(

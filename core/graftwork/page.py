@@ -142,7 +142,7 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def _sample(name: str, path: Path, settings: Settings) -> Sample:
-    augmentation = (settings.data.source if name == "source" else settings.data.target).augmentation
+    augmentation = settings.data[name].augmentation
     if augmentation:
         views = f"Top row: as they are. Below: the same, augmented anew each time by {_stack(augmentation)}."
     else:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 import graftwork
 from graftwork.errors import SettingsError, did_you_mean, listed
-from graftwork.settings import DataSettings, Settings, Use
+from graftwork.settings import Settings, Use
 from graftwork.yaml_source import YamlSource, parse_value, read_yaml
 
 if TYPE_CHECKING:
@@ -108,12 +108,15 @@ def keys_at(model: type, location: Location) -> list[str]:
     """Return the keys that a model (or dataclass) knows at a location inside it."""
     current: Any = model
     for part in location:
+        if get_origin(current) is dict:  # its keys are names of the user's own
+            current = get_args(current)[1]
+            continue
         fields = getattr(current, "model_fields", {})
         if part not in fields:
             return []
         annotation = fields[part].annotation
         nested = [a for a in (annotation, *get_args(annotation)) if _is_model(a)]
-        current = nested[0] if nested else None
+        current = annotation if get_origin(annotation) is dict else nested[0] if nested else None
     names = getattr(current, "model_fields", None) or getattr(current, "__dataclass_fields__", {})
     return sorted(names)
 
@@ -167,8 +170,7 @@ def _check_uses(settings: Settings, registry: Registry, source: YamlSource) -> N
 
 def _uses(settings: Settings) -> Iterator[tuple[Kind, Use, Location]]:
     yield "model", settings.model, ("model",)
-    for name in ("source", "target"):
-        data: DataSettings = getattr(settings.data, name)
+    for name, data in settings.data.items():
         yield "dataset", data.dataset, ("data", name, "dataset")
         for index, use in enumerate(data.augmentation):
             yield "augmentation", use, ("data", name, "augmentation", index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -29,3 +30,25 @@ class Quiet:
 
     def check(self) -> None:
         """Go on."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One training's share of a stage's progress."""
+
+    whole: Progress
+    index: int
+    count: int
+    prefix: str
+
+    def log(self, message: str) -> None:
+        """Say something, behind the prefix."""
+        self.whole.log(self.prefix + message)
+
+    def advance(self, fraction: float, message: str) -> None:
+        """Count a fraction of this part as its share of the whole."""
+        self.whole.advance((self.index + fraction) / self.count, self.prefix + message)
+
+    def check(self) -> None:
+        """Raise Interrupted when the run shall stop."""
+        self.whole.check()

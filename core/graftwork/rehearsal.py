@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from graftwork.engine import prepare
 from graftwork.errors import SettingsError
 from graftwork.models import build_model, head_tensors
 from graftwork.optimization import build_optimizer
 from graftwork.plan import plan
 from graftwork.registry import Registry
-from graftwork.settings import Settings
+from graftwork.settings import Settings, Use
 from graftwork.source import Source, SourceModel
-from graftwork.strategy import TargetModel, build_strategy
+from graftwork.strategy import Strategy, TargetModel, build_strategy
 
 
 def rehearse(settings: Settings, registry: Registry) -> None:
-    """Let each strategy prepare a fresh model as if that were the source; raise what it raises."""
+    """Rehearse every strategy, and the source's training; raise what they raise."""
     prepare(settings.engine)
     for name, stack in settings.strategies.items():
-        model = build_model(settings, registry, classes=2, seed=settings.seed)
-        head = head_tensors(model)
-        strategy = build_strategy(name, stack, registry)
-        chosen = strategy.choose_weights(SourceModel(model.state_dict(), head, ("0", "1")), ("0", "1"))
-        source = Source(("0", "1"), lambda: build_model(settings, registry, classes=2, seed=settings.seed))
-        target = TargetModel(model, head, frozenset(chosen), source=source)
-        strategy.prepare_model(target)
-        if not target.trainable():
-            raise SettingsError(
-                f"The strategy {name!r} leaves nothing to train", where=f"params.yaml, key strategies.{name}",
-                fix="freeze less",
-            )  # fmt: skip
-        plan(strategy.phases(target, settings.finetune.epochs))
-        build_optimizer(strategy.parameter_groups(target, settings.finetune.weight_decay), settings.finetune)
-        if not stack:
-            build_optimizer(strategy.parameter_groups(target, 0.0), settings.pretrain, "pretrain")
+        rehearse_stack(settings, registry, name, stack)
+    model = build_model(settings, registry, classes=2, seed=settings.seed)
+    scratch, target = Strategy("source", []), TargetModel(model, head_tensors(model), frozenset())
+    build_optimizer(scratch.parameter_groups(target, 0.0), settings.pretrain, "pretrain")
+
+
+def rehearse_stack(settings: Settings, registry: Registry, name: str, stack: Sequence[Use]) -> float:
+    """Let a stack prepare a fresh model as if that were the source; return the share of parameters that it trains.
+
+    Raises SettingsError for a stack that can't be trained on this model.
+    """
+    model = build_model(settings, registry, classes=2, seed=settings.seed)
+    whole, head = sum(parameter.numel() for parameter in model.parameters()), head_tensors(model)
+    strategy = build_strategy(name, stack, registry)
+    chosen = strategy.choose_weights(SourceModel(model.state_dict(), head, ("0", "1")), ("0", "1"))
+    source = Source(("0", "1"), lambda: build_model(settings, registry, classes=2, seed=settings.seed))
+    target = TargetModel(model, head, frozenset(chosen), source=source)
+    strategy.prepare_model(target)
+    if not target.trainable():
+        raise SettingsError(
+            f"The strategy {name!r} leaves nothing to train", where=f"params.yaml, key strategies.{name}",
+            fix="freeze less",
+        )  # fmt: skip
+    plan(strategy.phases(target, settings.finetune.epochs))
+    build_optimizer(strategy.parameter_groups(target, settings.finetune.weight_decay), settings.finetune)
+    return sum(parameter.numel() for parameter in target.trainable().values()) / whole

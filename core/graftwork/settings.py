@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+RESERVED = {"start", "target"}  # folders in weights/ that aren't sources
 SplitSize = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -44,13 +45,6 @@ class DataSettings(Frozen):
     augmentation: tuple[Use, ...]  # no default: dvc.yaml names the key
     labels: int | None = Field(default=None, ge=1)
     duplicates: Literal["refuse", "drop"] = "refuse"
-
-
-class Data(Frozen):
-    """Where the knowledge comes from, and where it goes."""
-
-    source: DataSettings
-    target: DataSettings
 
 
 class ImageFormat(Frozen):
@@ -96,6 +90,22 @@ class Evidence(Frozen):
     margin: float = Field(ge=0, lt=1)
 
 
+class Sweep(Frozen):
+    """Which cells `graftwork sweep` trains: sources × these strategies × these label budgets × seeds."""
+
+    strategies: Annotated[tuple[Name, ...], Field(min_length=2)]
+    labels_per_class: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+    minimum_steps: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _is_a_grid(self) -> Sweep:
+        if list(self.labels_per_class) != sorted(set(self.labels_per_class)):
+            raise ValueError("labels_per_class: budgets must rise, each once")
+        if "scratch" not in self.strategies:
+            raise ValueError("strategies: 'scratch' is the control of every comparison; it must be among them")
+        return self
+
+
 class Settings(Frozen):
     """All of params.yaml."""
 
@@ -103,7 +113,8 @@ class Settings(Frozen):
     local_plugins: str = Field(min_length=1)
     seed: int = Field(ge=0, lt=2**31)
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=2)]
-    data: Data
+    data: dict[Name, DataSettings]
+    sources: Annotated[tuple[Name, ...], Field(min_length=1)]
     image: ImageFormat
     model: Use
     pretrain: Training
@@ -112,6 +123,12 @@ class Settings(Frozen):
     strategies: Annotated[dict[Name, tuple[Use, ...]], Field(min_length=1)]
     engine: Engine
     evidence: Evidence
+    sweep: Sweep
+
+    @property
+    def source(self) -> Name:
+        """The data set that weights are transferred from; the other sources are candidates."""
+        return self.sources[0]
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
@@ -119,4 +136,14 @@ class Settings(Frozen):
             raise ValueError("seeds: each seed may stand there once")
         if self.strategies.get("scratch", None) != ():
             raise ValueError("strategies: 'scratch: []' is the control of every comparison; it must be there")
+        self._check_sources()
         return self
+
+    def _check_sources(self) -> None:
+        if "target" not in self.data:
+            raise ValueError("data: 'target', what shall be learnt, must be there")
+        if sorted(self.sources) != sorted(self.data.keys() - {"target"}):
+            raise ValueError(f"sources: must name each of {', '.join(sorted(self.data.keys() - {'target'}))} once")
+        taken = sorted(RESERVED & set(self.sources))
+        if taken:
+            raise ValueError(f"sources: {taken[0]!r} is the name of a folder in weights/; take another")

@@ -35,6 +35,7 @@ class Source:
     classes: tuple[str, ...]
     build: Callable[[], nn.Module]  # a new copy of the source model, on the machine
     images: LabelledImages | None = None  # some of its training images
+    sha256: str = ""  # of its tensors
 
     def head(self) -> nn.Linear:
         """Return a copy of the source's linear head. Raises SettingsError where it ends in something else."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,18 +35,45 @@ def split_images(raw: RawImages, settings: DataSettings, seed: int, where: str) 
 
     Raises DataError where a class would be missing from a split, or one image stands in two of them.
     """
+    splits, order = _ordered_splits(raw, settings, seed, where)
+    if settings.labels is not None:
+        _check_labels(order, settings.labels, len(raw.classes), where)
+        splits = replace(splits, train=np.sort(order[: settings.labels]))
+    for name, indices in splits.by_name().items():
+        _check_classes(raw, indices, name, where)
+    return splits
+
+
+def label_budgets(
+    raw: RawImages, settings: DataSettings, seed: int, budgets: Sequence[int], where: str
+) -> dict[int, Indices]:  # fmt: skip
+    """Return training images with so many labels of each class, sorted; each budget holds all smaller ones.
+
+    They are taken from all training images, whatever `settings.labels` says, and leave validation and test as they are.
+    Raises DataError where a class has fewer.
+    """
+    _, order = _ordered_splits(raw, settings, seed, where)
+    members = [order[raw.labels[order] == label] for label in range(len(raw.classes))]
+    fewest = min(range(len(members)), key=lambda label: len(members[label]))
+    if len(members[fewest]) < max(budgets):
+        raise DataError(
+            f"labels_per_class: {max(budgets)} is more than the {len(members[fewest])} training images of the class "
+            f"{raw.classes[fewest]!r}", where=where, expected=f"at most {len(members[fewest])}",
+            fix="lower it under sweep in params.yaml, or leave more images to training",
+        )  # fmt: skip
+    return {budget: np.sort(np.concatenate([m[:budget] for m in members])) for budget in budgets}
+
+
+def _ordered_splits(raw: RawImages, settings: DataSettings, seed: int, where: str) -> tuple[Splits, Indices]:
+    """Return the splits with all training images, and these in the order in which labels are given to them."""
     rng = np.random.default_rng([seed, 0x5B117])
     given = _given(raw)
     train = given.pop("train", np.array([], dtype=np.int64))
     test, train = _own_or_cut(raw, given, train, settings.test, "test", rng, where)
     validation, train = _own_or_cut(raw, given, train, settings.validation, "validation", rng, where)
     train, validation, dropped = _without_duplicates(raw, settings, train, validation, test, where)
-    if settings.labels is not None:
-        train = train[_labelled(raw.labels[train], settings.labels, len(raw.classes), rng, where)]
     splits = Splits(np.sort(train), np.sort(validation), np.sort(test), dropped)
-    for name, indices in splits.by_name().items():
-        _check_classes(raw, indices, name, where)
-    return splits
+    return splits, train[stratified_order(raw.labels[train], rng)]
 
 
 def stratified_order(labels: Labels, rng: np.random.Generator) -> Indices:
@@ -106,10 +134,10 @@ def _cut(
     return pool[order[:count]], pool[order[count:]]
 
 
-def _labelled(labels: Labels, budget: int, classes: int, rng: np.random.Generator, where: str) -> Indices:
-    if budget > len(labels):
+def _check_labels(order: Indices, budget: int, classes: int, where: str) -> None:
+    if budget > len(order):
         raise DataError(
-            f"There are {len(labels)} training images, fewer than labels: {budget}", where=where,
+            f"There are {len(order)} training images, fewer than labels: {budget}", where=where,
             fix="lower labels in params.yaml, or set it to null to take all",
         )  # fmt: skip
     if budget < classes:
@@ -117,7 +145,6 @@ def _labelled(labels: Labels, budget: int, classes: int, rng: np.random.Generato
             f"labels: {budget} is less than one for each of the {classes} classes", where=where,
             fix=f"set labels to {classes} or more",
         )  # fmt: skip
-    return stratified_order(labels, rng)[:budget]
 
 
 def _check_classes(raw: RawImages, indices: Indices, name: str, where: str) -> None:

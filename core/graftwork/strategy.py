@@ -17,6 +17,7 @@ from graftwork.source import Needs, Source, SourceModel
 from graftwork.taps import Taps
 
 if TYPE_CHECKING:
+    from graftwork.search import Recommendation, Search
     from graftwork.training_run import Outcome, Run
 
 FIRST_ANSWERS = ("choose_weights", "phases")  # hooks of which a stack may hold one
@@ -125,9 +126,21 @@ class Strategy:
             if other:
                 raise self._conflict([other, type(plugin).__name__], "exclude each other")
         names = [type(plugin).__name__ for plugin in self._plugins]
+        if self.chooses and len(names) > 1:
+            raise self._conflict(names, "can't stand together: one of them chooses a whole stack")
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
             raise self._conflict(doubled * 2, "stands there twice")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether its stack is yet to be chosen, in the recommend stage."""
+        return any(self._answers(plugin, "recommend") for plugin in self._plugins)
+
+    def recommend(self, search: Search) -> Recommendation:
+        """Return the stack that the one plugin here chooses."""
+        found: Recommendation = self._hook.recommend(search=search)  # type: ignore[assignment]
+        return found
 
     def needs(self) -> Needs:
         """Return what the stack wants to have of the source, beside the weights it starts from."""

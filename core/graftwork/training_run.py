@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from graftwork.anatomy import batch_norms
 from graftwork.engine import Machine, Normalise, predict
+from graftwork.features import extract
 from graftwork.images import LabelledImages
 from graftwork.strategy import TargetModel
-from graftwork.taps import Taps
 
 Tensors = dict[str, Tensor]
 
@@ -34,21 +34,9 @@ class Run:
             device = self.machine.device
             yield self.normalise(images.to(device)), labels.to(device)
 
-    @torch.no_grad()
     def features(self, model: nn.Module, data: LabelledImages) -> Tensor:
-        """Return what a model's head gets (images, features), in evaluation mode, as float32."""
-        taps, modes = Taps(), {name: module.training for name, module in model.named_modules()}
-        handle = taps.watch_features(model)
-        model.eval()
-        caught = []
-        for images, _ in self.batches(data):
-            model(images)
-            assert taps.features is not None
-            caught.append(taps.features.float())
-        handle.remove()
-        for name, module in model.named_modules():
-            module.training = modes[name]
-        return torch.cat(caught)
+        """Return what a model's head gets (images, features), in evaluation mode, as float32 on the device."""
+        return extract(model, data, self.normalise, self.machine).features.to(self.machine.device)
 
     @torch.no_grad()
     def validation_accuracy(self, tensors: Mapping[str, Tensor]) -> float:

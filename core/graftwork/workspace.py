@@ -43,8 +43,8 @@ def check_before_run(context: Context) -> None:
     layout = context.layout
     for folder in (layout.root / "data", layout.root / "weights", layout.report, layout.private):
         require_writable(folder)
-    for name in ("source", "target"):
-        path = layout.root / getattr(context.settings.data, name).path
+    for name, data in context.settings.data.items():
+        path = layout.root / data.path
         if not path.exists():
             raise DataError(
                 "The data is missing", where=f"{path} (params.yaml, key data.{name}.path)",
@@ -54,11 +54,15 @@ def check_before_run(context: Context) -> None:
 
 
 def _check_item(context: Context, name: str, item: str) -> None:
+    settings = context.settings
     items = {
-        "fetch": ["source", "target"],
-        "augment": ["source", "target"],
-        "transfer": list(context.settings.strategies),
-        "finetune": list(context.settings.strategies),
+        "fetch": list(settings.data),
+        "augment": list(settings.data),
+        "pretrain": list(settings.sources),
+        "score": list(settings.sources),
+        "transfer": list(settings.strategies),
+        "finetune": list(settings.strategies),
+        "cells": [f"{source}-{strategy}" for source in settings.sources for strategy in settings.sweep.strategies],
     }.get(name, [""])
     if item not in items:
         raise StateError(

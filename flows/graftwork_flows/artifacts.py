@@ -24,6 +24,12 @@ def publish(layout: Layout) -> str:
     return str(metrics["verdict"])
 
 
+def publish_sweep(layout: Layout) -> str:
+    """Create the artifacts from sweep/metrics.json and return the verdict."""
+    metrics = read_json(layout.sweep / "metrics.json")
+    return str(metrics["verdict"])
+
+
 def _summary(metrics: dict[str, Any], rows: list[dict[str, str]], layout: Layout) -> str:
     columns = list(rows[0])
     alignment = ["---"] + ["---:" for _ in columns[1:]]

@@ -24,6 +24,11 @@ app.add_typer(server_app, name="server")
 
 Root = Annotated[Path, typer.Option("--workspace", "-C", help="Folder with params.yaml and dvc.yaml.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+WithoutPrefect = Annotated[
+    bool, typer.Option("--without-prefect", help="Run the stages alone: no server, no UI, no artifacts.")
+]
+Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for another run in this workspace.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")]
 
 
 def main() -> None:
@@ -73,27 +78,60 @@ def run(
         list[str] | None, typer.Option("--strategy", help="Run this strategy (and scratch) only; repeatable.")
     ] = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Run every stage, changed or not.")] = False,
-    without_prefect: Annotated[
-        bool, typer.Option("--without-prefect", help="Run the stages alone: no server, no UI, no artifacts.")
-    ] = False,
-    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for another run in this workspace.")] = 0.0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")] = False,
+    without_prefect: WithoutPrefect = False,
+    wait: Wait = 0.0,
+    quiet: Quiet = False,
 ) -> None:
     """Run the whole pipeline: what hasn't changed is taken from DVC's cache."""
     from graftwork_flows.launch import run_pipeline
 
-    root = workspace.resolve()
-    code = run_pipeline(
-        root, overrides or [], strategies or [], recompute=recompute, without_prefect=without_prefect,
+    run_pipeline(
+        workspace.resolve(), overrides or [], strategies or [], recompute=recompute, without_prefect=without_prefect,
         wait_seconds=wait, quiet=quiet,
     )  # fmt: skip
-    raise typer.Exit(code)
+
+
+@app.command()
+def score(workspace: Root = Path(), as_json: AsJson = False) -> None:
+    """Rank the sources for the target by transferability scores, without training on it."""
+    from graftwork_flows.advice import print_scores
+
+    print_scores(workspace.resolve(), as_json)
+
+
+@app.command()
+def recommend(
+    workspace: Root = Path(),
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of training to spend.")] = 120.0,
+    trainings: Annotated[
+        int | None, typer.Option(min=2, help="A number of trainings in place of seconds: the same on any machine.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the strategy for the target by trying on validation; `auto` in params.yaml does so in a run."""
+    from graftwork_flows.advice import print_recommendation
+
+    print_recommendation(workspace.resolve(), seconds, trainings, as_json)
+
+
+@app.command()
+def sweep(
+    workspace: Root = Path(),
+    recompute: Annotated[bool, typer.Option("--recompute", help="Run every stage; trained cells stay.")] = False,
+    without_prefect: WithoutPrefect = False,
+    wait: Wait = 0.0,
+    quiet: Quiet = False,
+) -> None:
+    """Train sources × strategies × label budgets × seeds; what was trained before is kept."""
+    from graftwork_flows.launch import run_sweep
+
+    run_sweep(workspace.resolve(), recompute=recompute, without_prefect=without_prefect, wait_seconds=wait, quiet=quiet)
 
 
 @app.command()
 def stage(
-    name: Annotated[str, typer.Argument(help="fetch, augment, pretrain, transfer, finetune or report.")],
-    item: Annotated[str, typer.Argument(help="source or target; or a strategy.")] = "",
+    name: Annotated[str, typer.Argument(help="fetch, augment, pretrain, score …: as dvc.yaml names them.")],
+    item: Annotated[str, typer.Argument(help="A data set, or a strategy.")] = "",
     workspace: Root = Path(),
 ) -> None:
     """Run one stage as it stands in dvc.yaml; DVC calls this."""

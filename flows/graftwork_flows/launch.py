@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +29,62 @@ def run_pipeline(
     without_prefect: bool,
     wait_seconds: float,
     quiet: bool,
-) -> int:
-    """Run the pipeline and print the verdict; return the exit code. Raises GraftworkError."""
-    started = time.monotonic()
+) -> None:
+    """Run the pipeline and print the verdict. Raises GraftworkError."""
     load_settings(root / PARAMS, overrides=overrides)  # before a server is started for nothing
+    parameters: dict[str, Any] = {
+        "workspace": str(root), "strategies": list(strategies), "overrides": list(overrides),
+        "recompute": recompute, "wait_seconds": wait_seconds,
+    }  # fmt: skip
+
+    def alone() -> None:
+        _run_alone(root, overrides, strategies, recompute, wait_seconds, quiet)
+
+    _run(root, "transfer", parameters, alone, without_prefect=without_prefect, quiet=quiet)
+
+
+def run_sweep(root: Path, *, recompute: bool, without_prefect: bool, wait_seconds: float, quiet: bool) -> None:
+    """Run the sweep and print what it found. Raises GraftworkError."""
+    from graftwork_flows.sweep_graph import GOALS, write_graph
+
+    write_graph(root)
+    parameters = {"workspace": str(root), "recompute": recompute, "wait_seconds": wait_seconds}
+
+    def alone() -> None:
+        bring_up_to_date(root, GOALS, recompute=recompute, wait_seconds=wait_seconds, quiet=quiet)
+        say(read_json(Layout(root).sweep / "metrics.json")["verdict"])
+
+    _run(root, "sweep", parameters, alone, without_prefect=without_prefect, quiet=quiet)
+    if not quiet:
+        say(f"report: {Layout(root).sweep / 'report.html'}")
+
+
+def bring_up_to_date(
+    root: Path, goals: Collection[str], *, recompute: bool = False, wait_seconds: float = 0.0, quiet: bool = False
+) -> None:
+    """Run stages, and what they hang on, without Prefect; a failure skips what hangs on it, and is raised."""
+    from graftwork_flows.runs import begin, run_plainly
+
+    with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds) as run:
+        run_plainly(run, lambda stage: LineProgress(stage, run.stop, quiet))
+        run.stop.check()
+        if run.failures:
+            raise next(iter(run.failures.values()))
+
+
+def _run(
+    root: Path, flow: str, parameters: dict[str, Any], alone: Callable[[], None], *, without_prefect: bool, quiet: bool
+) -> None:
+    """Run a flow, after its server is up; or, where that isn't wanted or can't be, `alone`."""
+    started = time.monotonic()
     ui = "" if without_prefect else _connect(root, quiet)
     if ui or os.environ.get("PREFECT_API_URL"):
-        parameters: dict[str, Any] = {
-            "workspace": str(root), "strategies": list(strategies), "overrides": list(overrides),
-            "recompute": recompute, "wait_seconds": wait_seconds,
-        }  # fmt: skip
-        _run_flow(root, parameters, quiet)
+        _run_flow(root, flow, parameters, quiet)
     else:
-        _run_alone(root, overrides, strategies, recompute, wait_seconds, quiet)
+        alone()
     if not quiet:
         say(f"UI: {ui}" if ui else "UI: none, run without Prefect")
         say(f"took {time.monotonic() - started:.1f} s")
-    return 0
 
 
 def serve_flow(root: Path, name: str, cron: str) -> None:
@@ -109,13 +148,16 @@ def _import_meanwhile() -> None:
     threading.Thread(target=load, daemon=True).start()
 
 
-def _run_flow(root: Path, parameters: dict[str, Any], quiet: bool) -> None:
+def _run_flow(root: Path, flow: str, parameters: dict[str, Any], quiet: bool) -> None:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     os.chdir(root)  # Prefect reads its settings in the current folder
-    from graftwork_flows.transfer import transfer
+    if flow == "sweep":
+        from graftwork_flows.sweep import sweep as started
+    else:
+        from graftwork_flows.transfer import transfer as started  # type: ignore[assignment]
 
     listen_to_flow(quiet)
-    state = transfer(**parameters, return_state=True)
+    state = started(**parameters, return_state=True)
     if state.is_completed():
         if quiet:
             say(state.message or "")
@@ -131,15 +173,10 @@ def _run_alone(
     root: Path, overrides: Sequence[str], strategies: Sequence[str], recompute: bool, wait: float, quiet: bool
 ) -> None:
     from graftwork_flows.overrides import as_overrides
-    from graftwork_flows.runs import begin, run_plainly
     from graftwork_flows.sandbox import sandbox
 
     def run_in(folder: Path) -> None:
-        with begin(folder, force=recompute, wait_seconds=wait) as run:
-            run_plainly(run, lambda stage: LineProgress(stage, run.stop, quiet))
-            run.stop.check()
-            if run.failures:
-                raise next(iter(run.failures.values()))
+        bring_up_to_date(folder, (), recompute=recompute, wait_seconds=wait, quiet=quiet)
         say(read_json(Layout(folder).report / "metrics.json")["verdict"])
 
     changes = as_overrides(root, strategies, 0, 0, 0, overrides)

@@ -11,7 +11,7 @@ import logging
 import os
 import shlex
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +20,17 @@ from typing import Any, Literal
 from graftwork.errors import GraftworkError, StateError
 
 Outcome = Literal["computed", "unchanged", "restored"]
+RUN, SWEEP = "dvc.yaml", "sweep/dvc.yaml"  # the stage graphs of a workspace; the second hangs on the first
 
 
 @dataclass(frozen=True)
 class Node:
-    """A stage of dvc.yaml: its address, what it runs, and the stages that come before it."""
+    """A stage: its name, what it runs, the stages that come before it, and the file that it stands in."""
 
     name: str
     command: tuple[str, ...]
     upstream: tuple[str, ...]
+    file: str = RUN
 
     @property
     def own(self) -> tuple[str, str] | None:
@@ -60,53 +62,54 @@ class Pipeline:
                 fix="dvc init (in a folder without git: dvc init --no-scm)",
             ) from None
 
-    def nodes(self) -> list[Node]:
-        """Return the stages of the root's dvc.yaml in an order in which they can run."""
+    def nodes(self, goals: Collection[str] = ()) -> list[Node]:
+        """Return stages in an order in which they can run: all of dvc.yaml, or the goals and what they hang on.
 
-        def own(stage: Any) -> bool:
-            return Path(stage.path_in_repo) == Path("dvc.yaml")
-
+        A goal is a stage's name without its item, of either file.
+        """
         with self._dvc():
             graph = self._repo.index.graph
             found = {
                 stage.name: Node(
                     stage.name,
                     tuple(shlex.split(stage.cmd)),
-                    tuple(sorted(up.name for up in graph.successors(stage) if own(up))),
+                    tuple(sorted(up.name for up in graph.successors(stage) if _file(up))),
+                    _file(stage),
                 )
                 for stage in self._repo.index.stages
-                if own(stage)
+                if _file(stage)
             }
-        return _ordered(found)
+        wanted = [n for n in found.values() if (n.name.partition("@")[0] in goals if goals else n.file == RUN)]
+        return _ordered(found, wanted)
 
     def changed(self, nodes: list[Node]) -> bool:
         """Tell whether any stage's settings, inputs or outputs differ from what is recorded."""
         with self._dvc():
-            return any(self._stage(node.name).changed() for node in nodes)
+            return any(self._stage(node).changed() for node in nodes)
 
     def run(self, node: Node, compute: Callable[[], None], *, force: bool = False) -> Outcome:
         """Bring one stage up to date: leave it, restore it from DVC's cache, or compute and record it."""
         with self._dvc():
-            stage = self._stage(node.name)
+            stage = self._stage(node)
             if not force:
                 if not stage.changed():
                     return "unchanged"
-                if self._restored(stage):
+                if self._restored(node, stage):
                     return "restored"
             own = node.own is not None
             guard = self._guard(stage)
         if not own:
             with self._dvc():  # a user's own command: DVC runs and records it
-                self._repo.reproduce(self._target(node.name), single_item=True, force=force)
+                self._repo.reproduce(self._target(node), single_item=True, force=force)
             return "computed"
         with guard:
             compute()
         with self._dvc():
             self._check_definition()
-            self._repo.commit(self._target(node.name), force=True)
+            self._repo.commit(self._target(node), force=True)
         return "computed"
 
-    def _restored(self, stage: Any) -> bool:
+    def _restored(self, node: Node, stage: Any) -> bool:
         """Check the outputs out of DVC's run cache, if they are there, and record them.
 
         Nothing may call `save_deps` before this: it would bless the outputs of other settings.
@@ -117,15 +120,15 @@ class Pipeline:
             self._repo.stage_cache.restore(stage)
         except RunCacheNotFoundError:
             return False
-        self._repo.commit(self._target(stage.name), force=True)
+        self._repo.commit(self._target(node), force=True)
         return True
 
-    def _target(self, name: str) -> str:
+    def _target(self, node: Node) -> str:
         """Name a stage so that the current folder doesn't matter, to which DVC takes a bare name."""
-        return f"{self.root / 'dvc.yaml'}:{name}"
+        return f"{self.root / node.file}:{node.name}"
 
-    def _stage(self, name: str) -> Any:
-        (stage,) = self._repo.stage.collect(self._target(name))
+    def _stage(self, node: Node) -> Any:
+        (stage,) = self._repo.stage.collect(self._target(node))
         return stage
 
     @contextmanager
@@ -171,8 +174,12 @@ class Pipeline:
 
     def _definition(self) -> dict[str, str]:
         """Return the digests of the files that decide what a stage is."""
-        files = (self.root / name for name in ("params.yaml", "dvc.yaml"))
-        return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
+        files = (self.root / name for name in ("params.yaml", RUN, SWEEP))
+        return {
+            str(file.relative_to(self.root)): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in files
+            if file.is_file()
+        }
 
     def _check_definition(self) -> None:
         now = self._definition()
@@ -184,8 +191,17 @@ class Pipeline:
             )  # fmt: skip
 
 
-def _ordered(nodes: dict[str, Node]) -> list[Node]:
-    """Sort by the number of steps from the beginning: what is wrong with any data shows before a training starts."""
+def _file(stage: Any) -> str:
+    """Return which of the workspace's own files a stage stands in; nothing for another's."""
+    path = Path(stage.path_in_repo).as_posix()
+    return path if path in (RUN, SWEEP) else ""
+
+
+def _ordered(nodes: dict[str, Node], wanted: Iterable[Node]) -> list[Node]:
+    """Return the wanted nodes and all before them, by the number of steps from the beginning.
+
+    So what is wrong with any data shows before a training starts.
+    """
     steps: dict[str, int] = {}
 
     def count(name: str) -> int:
@@ -193,4 +209,6 @@ def _ordered(nodes: dict[str, Node]) -> list[Node]:
             steps[name] = 1 + max((count(before) for before in nodes[name].upstream), default=0)
         return steps[name]
 
-    return sorted(nodes.values(), key=lambda node: count(node.name))
+    for node in wanted:
+        count(node.name)
+    return sorted((node for node in nodes.values() if node.name in steps), key=lambda node: steps[node.name])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import chdir, contextmanager
 from contextvars import copy_context
@@ -61,8 +61,11 @@ class Run:
 
 
 @contextmanager
-def begin(root: Path, *, force: bool = False, wait_seconds: float = 0.0, what: str = "graftwork run") -> Iterator[Run]:
-    """Open and check the workspace, hold its lock, heed signals."""
+def begin(
+    root: Path, *, goals: Collection[str] = (), force: bool = False, wait_seconds: float = 0.0,
+    what: str = "graftwork run",
+) -> Iterator[Run]:  # fmt: skip
+    """Open and check the workspace, hold its lock, heed signals. `goals` are those of `Pipeline.nodes`."""
     stop = Stop()
     context = open_workspace(root)
     with (
@@ -72,8 +75,8 @@ def begin(root: Path, *, force: bool = False, wait_seconds: float = 0.0, what: s
         _computing_thread() as computing,
     ):
         pipeline = Pipeline(root)
-        _remove_former_strategies(context)
-        nodes = pipeline.nodes()
+        _remove_former(context)
+        nodes = pipeline.nodes(goals)
         if force or pipeline.changed(nodes):  # the check imports torch and timm: nothing to do needs neither
             computing.submit(check_before_run, context).result()
         yield Run(context, pipeline, nodes, stop, computing, force)
@@ -106,12 +109,20 @@ def run_plainly(run: Run, progress: Callable[[str], Progress]) -> None:
             reporter.log(f"{outcome}")
 
 
-def _remove_former_strategies(context: Context) -> None:
-    """Take outputs of strategies that are no longer in params.yaml out of the workspace.
+def _remove_former(context: Context) -> None:
+    """Take outputs of strategies, sources and cells that are no longer in params.yaml out of the workspace.
 
     DVC's cache keeps them; lying about, they would count as something that the report is made of.
     """
-    for folder in (context.layout.start("x").parent, context.layout.tuned("x").parent):
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if path.is_dir() and path.name not in context.settings.strategies:
+    layout, settings = context.layout, context.settings
+    strategies, sources = set(settings.strategies), set(settings.sources)
+    cells = {layout.cells(source, name).stem for source in sources for name in settings.sweep.strategies}
+    for example, names in (
+        (layout.start("x"), strategies), (layout.tuned("x"), strategies),
+        (layout.score("x"), sources), (layout.cells("x", "y"), cells),
+    ):  # fmt: skip
+        for path in example.parent.iterdir() if example.parent.is_dir() else ():
+            if path.is_dir() and path.name not in names:
                 shutil.rmtree(path)
+            elif path.suffix == ".json" and path.stem not in names:
+                path.unlink()

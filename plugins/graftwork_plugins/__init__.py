@@ -11,6 +11,7 @@ def register_plugins(register: Registry) -> None:
     """Offer everything in this package."""
     from graftwork_plugins import augmentations, fashion_mnist, image_folder, mlp, npz, timm_model
     from graftwork_plugins.strategies import (
+        auto,
         auto_rgn,
         bitfit,
         bss,
@@ -42,6 +43,7 @@ def register_plugins(register: Registry) -> None:
     register.augmentation("flip", augmentations.Flip)
     register.augmentation("rotate", augmentations.Rotate)
     register.augmentation("shift", augmentations.Shift)
+    register.strategy("auto", auto.Auto)
     register.strategy("auto_rgn", auto_rgn.AutoRGN)
     register.strategy("bitfit", bitfit.BitFit)
     register.strategy("bss", bss.BSS)

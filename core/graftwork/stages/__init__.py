@@ -1,4 +1,4 @@
-"""The six stages: settings and files in, files out. They know neither Prefect nor DVC."""
+"""The stages: settings and files in, files out. They know neither Prefect nor DVC."""
 
 from __future__ import annotations
 
@@ -25,14 +25,18 @@ Stage = Callable[[Context, str], None]
 
 
 def stages() -> dict[str, Stage]:
-    """Return the stages by name; the second argument of each is its item: a dataset, a strategy, or empty."""
-    from graftwork.stages import augment, fetch, finetune, pretrain, report, transfer
+    """Return the stages by name; the second argument of each is its item: a data set, a strategy, or empty."""
+    from graftwork.stages import augment, cells, fetch, finetune, pretrain, recommend, report, score, sweep, transfer
 
     return {
         "fetch": fetch.fetch,
         "augment": augment.augment,
         "pretrain": pretrain.pretrain,
+        "score": score.score,
+        "recommend": recommend.recommend,
         "transfer": transfer.transfer,
         "finetune": finetune.finetune,
         "report": report.report,
+        "cells": cells.cells,
+        "sweep": sweep.sweep,
     }

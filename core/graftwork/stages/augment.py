@@ -9,22 +9,23 @@ import torch
 from PIL import Image
 
 from graftwork.errors import DataError
-from graftwork.files import atomic_file, atomic_folder, read_json, write_json
-from graftwork.images import Pixels, RawImages, save_split
+from graftwork.files import atomic_file, atomic_folder, write_json
+from graftwork.images import Pixels, save_split
 from graftwork.registry import Kind
 from graftwork.seeds import generator
 from graftwork.settings import DataSettings, Use
 from graftwork.splits import split_images
 from graftwork.stages import Context
+from graftwork.stages.fetch import load_raw
 
 SAMPLES = 10
 
 
 def augment(context: Context, data: str) -> None:
     """Write each split, card.json with statistics of the training images, and samples.png."""
-    settings: DataSettings = getattr(context.settings.data, data)
+    settings: DataSettings = context.settings.data[data]
     layout = context.layout
-    raw, card = _load_raw(layout.raw(data))
+    raw, card = load_raw(layout.raw(data))
     splits = split_images(raw, settings, context.settings.seed, where=f"data.{data} ({settings.path})")
     for name, indices in splits.by_name().items():
         with atomic_folder(layout.split(data, name)) as folder:
@@ -62,18 +63,6 @@ def statistics(images: Pixels) -> tuple[list[float], list[float]]:
             fix="look at the files: are they what they should be?",
         )  # fmt: skip
     return mean.round(6).tolist(), std.round(6).tolist()
-
-
-def _load_raw(folder: Path) -> tuple[RawImages, dict[str, object]]:
-    card = read_json(folder / "card.json")
-    split = folder / "split.npy"
-    raw = RawImages(
-        images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
-        labels=np.load(folder / "labels.npy", allow_pickle=False),
-        classes=tuple(card["classes"]),
-        split=np.load(split, allow_pickle=False) if split.exists() else None,
-    )
-    return raw, card
 
 
 def _draw_samples(context: Context, settings: DataSettings, images: Pixels, path: Path) -> None:

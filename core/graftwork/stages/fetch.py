@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from graftwork.files import atomic_folder, write_json
+from graftwork.files import atomic_folder, read_json, write_json
 from graftwork.images import RawImages, conform
 from graftwork.stages import Context
 
 
 def fetch(context: Context, data: str) -> None:
-    """Read `source` or `target` into data/raw: images.npy (N, C, H, W), labels.npy, split.npy, card.json."""
+    """Read the data set `data` into data/raw: images.npy (N, C, H, W), labels.npy, split.npy, card.json."""
     settings = context.settings
-    chosen = getattr(settings.data, data)
+    chosen = settings.data[data]
     path = context.layout.root / chosen.path
     raw: RawImages = context.registry.create("dataset", chosen.dataset).load(path, settings.image)
     raw.check(where=str(path))
@@ -26,6 +28,19 @@ def fetch(context: Context, data: str) -> None:
             np.save(folder / "split.npy", raw.split.astype("U10"), allow_pickle=False)
         write_json(folder / "card.json", _card(raw, chosen.dataset.name, chosen.path))
     context.progress.log(f"{len(images):,} images of {len(raw.classes)} classes from {chosen.path}")
+
+
+def load_raw(folder: Path) -> tuple[RawImages, dict[str, Any]]:
+    """Read what `fetch` wrote into a folder: the images, which stay on disk, and the card."""
+    card = read_json(folder / "card.json")
+    split = folder / "split.npy"
+    raw = RawImages(
+        images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
+        labels=np.load(folder / "labels.npy", allow_pickle=False),
+        classes=tuple(card["classes"]),
+        split=np.load(split, allow_pickle=False) if split.exists() else None,
+    )
+    return raw, card
 
 
 def _card(raw: RawImages, plugin: str, path: str) -> dict[str, object]:

@@ -16,24 +16,24 @@ from graftwork.training import Job, train
 from graftwork.weights import save_weights
 
 
-def pretrain(context: Context, _item: str) -> None:
-    """Write weights/source: model.safetensors, history.csv, metrics.json (accuracy on the source's test images)."""
+def pretrain(context: Context, source: str) -> None:
+    """Write weights/<source>: model.safetensors, history.csv, metrics.json (accuracy on the source's test images)."""
     settings, layout = context.settings, context.layout
     machine = prepare(settings.engine)
-    card = read_json(layout.card("source"))
+    card = read_json(layout.card(source))
     model = machine.place(build_model(settings, context.registry, len(card["classes"]), settings.seed))
     target = TargetModel(model, head_tensors(model), transferred=frozenset())
-    contract = contract_for(settings, "source", card, target.head)
+    contract = contract_for(settings, source, card, target.head)
     normalise = Normalise(contract, machine)
     key = fingerprint("source", settings.pretrain.model_dump(), contract.model_dump(), settings.engine.model_dump())
-    checkpoints = Checkpoints(layout.checkpoints("source"), key)
+    checkpoints = Checkpoints(layout.checkpoints(f"source-{source}"), key)
     trained = train(
         Job(
             target=target,
             strategy=Strategy("source", []),
-            train=load_split(layout.split("source", "train")),
-            validation=load_split(layout.split("source", "validation")),
-            augmentation=context.registry.augmentations(settings.data.source),
+            train=load_split(layout.split(source, "train")),
+            validation=load_split(layout.split(source, "validation")),
+            augmentation=context.registry.augmentations(settings.data[source]),
             normalise=normalise,
             training=settings.pretrain,
             machine=machine,
@@ -43,14 +43,14 @@ def pretrain(context: Context, _item: str) -> None:
         )
     )
     model.load_state_dict(trained.tensors)
-    test = load_split(layout.split("source", "test"))
+    test = load_split(layout.split(source, "test"))
     predicted = predict(model, test, normalise, machine).argmax(dim=1)
     accuracy = float((predicted == test.labels).double().mean())
-    save_weights(layout.source_weights / "model.safetensors", trained.tensors, contract)
+    save_weights(layout.source_weights(source) / "model.safetensors", trained.tensors, contract)
     history = history_csv({settings.seed: trained.history})
-    write_text(layout.source_weights / "history.csv", history)
+    write_text(layout.source_weights(source) / "history.csv", history)
     metrics = {"accuracy": accuracy, "best_epoch": trained.best_epoch, "test_images": len(test)}
-    write_json(layout.source_weights / "metrics.json", metrics)
-    write_timing(layout.timings("source"), [trained.seconds], history)
+    write_json(layout.source_weights(source) / "metrics.json", metrics)
+    write_timing(layout.timings(f"source-{source}"), [trained.seconds], history)
     checkpoints.remove()
     context.progress.log(f"source model: {accuracy:.1%} of {len(test):,} test images")

@@ -14,20 +14,20 @@ from graftwork.seeds import derived_seed
 from graftwork.source import Needs, Source
 from graftwork.splits import stratified_order
 from graftwork.stages import Context
-from graftwork.weights import InputContract, load_weights, save_weights
+from graftwork.weights import InputContract, digest, load_weights, save_weights
 
 MODEL, IMAGES = "source.safetensors", "source_images"
 
 
 def take_source(
-    context: Context, needs: Needs, tensors: dict[str, Tensor], contract: InputContract, machine: Machine
+    context: Context, needs: Needs, tensors: dict[str, Tensor], contract: InputContract, name: str, machine: Machine
 ) -> Source | None:
     """Return what a strategy needs of the source: its model, and a stratified choice of its training images."""
     if not (needs.model or needs.images):
         return None
     images = None
     if needs.images:
-        whole = load_split(context.layout.split("source", "train"))
+        whole = load_split(context.layout.split(name, "train"))
         rng = np.random.default_rng(derived_seed(context.settings.seed, "source images"))
         chosen = np.sort(stratified_order(whole.labels.numpy(), rng)[: needs.images])
         images = LabelledImages(whole.images[chosen], whole.labels[chosen])
@@ -62,4 +62,4 @@ def _source(
         model.load_state_dict(tensors)
         return machine.place(model)
 
-    return Source(contract.classes, build, images)
+    return Source(contract.classes, build, images, digest(tensors))

@@ -2,67 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from torch import nn
-
-from graftwork.contracts import contract_for, provenance_of
-from graftwork.engine import prepare
 from graftwork.files import atomic_folder, read_json, write_json
-from graftwork.manifest import Manifest, coverage, match, require_coverage, with_trainable
-from graftwork.models import build_model, head_tensors
-from graftwork.source import SourceModel
 from graftwork.stages import Context
-from graftwork.stages.source_kit import save_source, take_source
-from graftwork.strategy import TargetModel, build_strategy
-from graftwork.weights import load_weights, save_weights
+from graftwork.stages.grafting import graft, load_source_weights
+from graftwork.stages.recommend import stack_of
+from graftwork.stages.source_kit import save_source
+from graftwork.weights import save_weights
 
 
 def transfer(context: Context, name: str) -> None:
     """Write weights/start/<strategy>: start.safetensors with the transferred tensors, and manifest.json.
 
-    Beside them what else of the source the strategy needs: its whole model, some of its training images. Tensors
-    that the manifest calls new are drawn later, for each seed. Raises WeightsError when less than
-    `transfer.minimum_coverage` of the trunk came over, or a tensor holds NaN.
+    Beside them what else of the source the strategy needs: its whole model, some of its training images. Raises
+    WeightsError when too little of the trunk came over, or a tensor holds NaN.
     """
-    settings, layout = context.settings, context.layout
-    strategy = build_strategy(name, settings.strategies[name], context.registry)
-    source_file = layout.source_weights / "model.safetensors"
-    tensors, source = load_weights(source_file)
-    card = read_json(layout.card("target"))
-    model = build_model(settings, context.registry, len(card["classes"]), settings.seed)
-    head = head_tensors(model)
-    chosen = strategy.choose_weights(SourceModel(tensors, frozenset(source.head), source.classes), card["classes"])
-    start, fates = match(chosen, model.state_dict(), tensors, stem=_stem(model))
-    code = context.registry.local_code(("strategy", use) for use in settings.strategies[name])
-    manifest = Manifest(name, tuple(fates), coverage(fates, head), {**card["local_code"], **code})
-    if chosen:
-        require_coverage(manifest, settings.transfer.minimum_coverage, where=str(source_file))
-    contract = contract_for(settings, "target", card, head)
-    if start:  # the trunk goes on seeing images normalised as it knows them
-        contract = contract.model_copy(update=_normalisation(source.mean, source.std, settings.image.channels))
-        contract = contract.model_copy(update={"provenance": provenance_of(source, name)})
-    kit = take_source(context, strategy.needs(), tensors, source, prepare(settings.engine))
-    strategy.prepare_model(TargetModel(model, head, frozenset(start), source=kit))
-    manifest = replace(manifest, tensors=with_trainable(fates, model))
+    layout = context.layout
+    source = load_source_weights(context, context.settings.source)
+    found = graft(context, name, stack_of(context, name), source, read_json(layout.card("target")))
     with atomic_folder(layout.start(name)) as folder:
-        save_weights(folder / "start.safetensors", start, contract)
-        write_json(folder / "manifest.json", manifest.as_json())
-        save_source(folder, kit, tensors, source)
-    counts = ", ".join(f"{count} {kind}" for kind, count in manifest.counts().items())
-    context.progress.log(f"{counts}; {manifest.coverage:.0%} of the trunk from the source")
-
-
-def _normalisation(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> dict[str, tuple[float, ...]]:
-    """Return the source's statistics for this number of channels."""
-    if len(mean) != channels:
-        mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
-    return {"mean": mean, "std": std}
-
-
-def _stem(model: nn.Module) -> str | None:
-    """Return the name of the kernel that reads the image: the first convolution's."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            return f"{name}.weight"
-    return None
+        save_weights(folder / "start.safetensors", found.start, found.contract)
+        write_json(folder / "manifest.json", found.manifest.as_json())
+        save_source(folder, found.kit, source.tensors, source.contract)
+    counts = ", ".join(f"{count} {kind}" for kind, count in found.manifest.counts().items())
+    context.progress.log(f"{counts}; {found.manifest.coverage:.0%} of the trunk from the source")

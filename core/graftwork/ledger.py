@@ -1,0 +1,78 @@
+"""The ledger: every fine-tuning that was ever done on this machine in this workspace, and what came out."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+
+from graftwork.errors import StateError
+from graftwork.files import make_folder
+
+WAIT_SECONDS = 30.0  # for another process that is writing
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One fine-tuning: a strategy, some labels, a seed. Accuracies are fractions of 1."""
+
+    key: str  # of all that decides the weights: two trials of one key are the same
+    task: str  # of all that strategies are compared on: images, model, budget
+    source: str  # the data set's name
+    strategy: str
+    stack: str  # as JSON
+    labels: int
+    labels_per_class: float
+    seed: int
+    validation_accuracy: float
+    seconds: float
+    trainable: int  # parameters
+    stored_bytes: int  # of the tensors that aren't bit-equal to the source's
+    test_accuracy: float | None = None  # where a sweep evaluated it
+
+
+class Ledger:
+    """Trials in an SQLite file, which is made by the first of them. Several processes may use it at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, trial: Trial) -> None:
+        """Keep a trial; one of the same key is replaced, but its test accuracy stays where the new one has none."""
+        known = self.find(trial.key)
+        if known is not None and trial.test_accuracy is None:
+            trial = replace(trial, test_accuracy=known.test_accuracy)
+        marks = ", ".join("?" * len(fields(Trial)))
+        make_folder(self.path.parent)
+        with self._open() as connection:
+            connection.execute(f"INSERT OR REPLACE INTO trials VALUES ({marks})", astuple(trial))
+
+    def find(self, key: str) -> Trial | None:
+        """Return the trial of a key, if there is one."""
+        return next(iter(self._select("WHERE key = ?", key)), None)
+
+    def all(self) -> list[Trial]:
+        """Return every trial, the oldest first."""
+        return self._select("ORDER BY rowid")
+
+    def _select(self, clause: str, *values: str) -> list[Trial]:
+        if not self.path.is_file():
+            return []
+        with self._open() as connection:
+            return [Trial(*row) for row in connection.execute(f"SELECT * FROM trials {clause}", values)]
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection whose changes are committed when the block ends well."""
+        columns = ", ".join(field.name + " PRIMARY KEY" * (field.name == "key") for field in fields(Trial))
+        try:
+            with closing(sqlite3.connect(self.path, timeout=WAIT_SECONDS)) as connection, connection:
+                connection.execute(f"CREATE TABLE IF NOT EXISTS trials ({columns})")
+                yield connection
+        except sqlite3.Error as error:
+            raise StateError(
+                f"The ledger of trials can't be used: {error}", where=str(self.path),
+                fix="move the file away: a new one is begun, and cells of sweeps are trained again",
+            ) from None  # fmt: skip

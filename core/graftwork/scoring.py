@@ -1,0 +1,119 @@
+"""Score one source for one target by every transferability score there is, each with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from graftwork.evidence import Interval
+from graftwork.features import Extracted
+from graftwork.similarity import frechet_distance
+from graftwork.splits import stratified_order
+from graftwork.transferability import (
+    SCORES,
+    Score,
+    bootstrap_interval,
+    knn_accuracy,
+    leep,
+    linear_probe_accuracy,
+    nce,
+)
+
+T = TypeVar("T")
+
+MOST_IMAGES = 2000  # more would cost time and hardly narrow an interval
+REPEATS = 100
+SHARES = (knn_accuracy, linear_probe_accuracy)  # scores between 0 and 1
+
+TITLES = {
+    "logme": "LogME",
+    "leep": "LEEP",
+    "nce": "NCE",
+    "h_score": "H-score",
+    "h_score_regularized": "H-score, regularised",
+    "gbc": "GBC",
+    "transrate": "TransRate",
+    "nleep": "NLEEP",
+    "knn_accuracy": "k-NN accuracy",
+    "linear_probe_accuracy": "linear probe accuracy",
+}
+
+
+@dataclass(frozen=True)
+class SourceScores:
+    """How well a source's features suit the target's labelled images; None where a score can't be had."""
+
+    source: str
+    images: int
+    scores: dict[str, Interval | None]
+    untrained: dict[str, float | None]  # the same of the same model with random weights
+    frechet_distance: float | None  # squared, between features of both data sets' training images
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> SourceScores:
+        """Return what `as_json` gave."""
+        scores = {name: Interval(**value) if value else None for name, value in stored["scores"].items()}
+        return cls(**{**stored, "scores": scores})
+
+
+def score_source(
+    source: str, target: Extracted, own: Extracted, untrained: Extracted, labels: NDArray[np.int64], confidence: float
+) -> SourceScores:  # fmt: skip
+    """Score a source model by what it makes of the target's images, beside what it makes of its own.
+
+    `untrained` is what the model with random weights makes of the target's images.
+    """
+
+    def interval(score: Score, values: Tensor) -> Interval | None:
+        found = _attempt(lambda: bootstrap_interval(score, values, labels, confidence, REPEATS))
+        return found.within(0.0, 1.0) if found and score in SHARES else found
+
+    scores = {"leep": interval(leep, target.probabilities), "nce": interval(nce, target.probabilities.argmax(dim=1))}
+    scores |= {name: interval(score, target.features) for name, score in SCORES.items()}
+    plain = {name: _attempt(partial(score, untrained.features, labels)) for name, score in SCORES.items()}
+    count = min(len(target.features), len(own.features))
+    distance = _attempt(partial(frechet_distance, target.features[:count], own.features[:count]))
+    return SourceScores(source, len(labels), scores, plain, distance)
+
+
+def scored_images(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Return the indices of the images to score on: all, or a stratified choice of MOST_IMAGES."""
+    return np.sort(stratified_order(labels, np.random.default_rng([seed, 0x5C0]))[:MOST_IMAGES])
+
+
+def ranked(found: list[SourceScores]) -> dict[str, list[str]]:
+    """Return for each score the sources from the best to the worst; those without it are left out."""
+    names = [name for name in TITLES if any(one.scores[name] for one in found)]
+    return {name: [one.source for one in sorted(found, key=lambda one: -_value(one, name))] for name in names}
+
+
+def mean_ranks(found: list[SourceScores]) -> dict[str, float]:
+    """Return each source's mean rank over the scores, 1 the best, and the best of them first."""
+    ranks = ranked(found)
+    means = {
+        one.source: sum(order.index(one.source) + 1 for order in ranks.values()) / len(ranks) for one in found
+    }  # fmt: skip
+    return dict(sorted(means.items(), key=lambda item: item[1]))
+
+
+def _value(one: SourceScores, name: str) -> float:
+    found = one.scores[name]
+    return found.mean if found else -np.inf
+
+
+def _attempt(compute: Callable[[], T]) -> T | None:
+    """Return a score, or None where the images are too few for it."""
+    try:
+        return compute()
+    except ValueError:
+        return None

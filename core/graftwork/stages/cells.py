@@ -1,0 +1,68 @@
+"""Cells: train one strategy from one source with every label budget and seed of the sweep, and evaluate each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from graftwork.files import write_json
+from graftwork.images import LabelledImages, load_split
+from graftwork.ledger import Trial
+from graftwork.progress import Part
+from graftwork.splits import label_budgets
+from graftwork.stages import Context
+from graftwork.stages.fetch import load_raw
+from graftwork.stages.fitting import with_steps
+from graftwork.stages.grafting import SourceWeights, load_source_weights
+from graftwork.stages.recommend import stack_of
+from graftwork.stages.trials import Trials
+
+REPEATABLE = (
+    "key", "labels", "labels_per_class", "seed", "validation_accuracy", "test_accuracy", "trainable", "stored_bytes",
+)  # fmt: skip
+
+
+def cells(context: Context, item: str) -> None:
+    """Write sweep/cells/<source>-<strategy>.json: a row for each label budget and seed, without seconds.
+
+    Choices see validation alone, as in a run; each training's weights are evaluated on the test images and let go.
+    """
+    source, _, strategy = item.partition("-")
+    seeds = context.settings.seeds
+    budgets = list(_budgets(context))
+    weights = load_source_weights(context, source)
+    rows: list[dict[str, Any]] = []
+    for place, (budget, train) in enumerate(budgets):
+        trials = _trials(context, weights, train)
+        for index, seed in enumerate(seeds):
+            label = f"{budget} labels a class, seed {seed}: "
+            part = Part(context.progress, place * len(seeds) + index, len(budgets) * len(seeds), label)
+            trial = trials.run(strategy, stack_of(context, strategy), seed, part)
+            rows.append(_row(trial))
+        accuracy = sum(row["test_accuracy"] for row in rows[-len(seeds) :]) / len(seeds)
+        context.progress.log(f"{budget} labels a class: {accuracy:.1%} on test, mean of {len(seeds)} seeds")
+    write_json(context.layout.cells(source, strategy), rows)
+
+
+def _budgets(context: Context) -> Iterator[tuple[int, LabelledImages]]:
+    """Yield the label budgets with their images, each of which holds the images of those before it."""
+    settings, layout = context.settings, context.layout
+    data = settings.data["target"]
+    raw, _ = load_raw(layout.raw("target"))
+    wanted = settings.sweep.labels_per_class
+    chosen = label_budgets(raw, data, settings.seed, wanted, where=f"data.target ({data.path})")
+    for budget, indices in chosen.items():
+        yield budget, LabelledImages(torch.from_numpy(raw.images[indices]), torch.from_numpy(raw.labels[indices]))
+
+
+def _trials(context: Context, source: SourceWeights, train: LabelledImages) -> Trials:
+    settings, layout = context.settings, context.layout
+    validation, test = (load_split(layout.split("target", part)) for part in ("validation", "test"))
+    training = with_steps(settings.finetune, len(train), settings.sweep.minimum_steps)
+    return Trials(context, source, train, validation, training, test)
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    return {name: getattr(trial, name) for name in REPEATABLE}

@@ -1,0 +1,72 @@
+"""Recommend: find the stacks of strategies that leave it open, by trying stacks on validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graftwork.errors import StateError
+from graftwork.files import read_json, write_json
+from graftwork.images import load_split
+from graftwork.ledger import Ledger, Trial
+from graftwork.progress import Part
+from graftwork.rehearsal import rehearse_stack
+from graftwork.scoring import SourceScores
+from graftwork.search import Search, Stack, stack_from
+from graftwork.seeds import derived_seed
+from graftwork.stages import Context
+from graftwork.stages.grafting import load_source_weights
+from graftwork.stages.trials import Trials
+from graftwork.strategy import Strategy, build_strategy
+
+
+def recommend(context: Context, _item: str) -> None:
+    """Write weights/recommendation.json: for each strategy that chooses, what it chose and why; often none."""
+    found: dict[str, Any] = {}
+    for name, strategy in _choosers(context).items():
+        chosen = strategy.recommend(search_for(context))
+        context.progress.log(f"{name}: {chosen.name}. {' '.join(chosen.reasons)}")
+        found[name] = chosen.as_json()
+    write_json(context.layout.recommendation, found)
+
+
+def stack_of(context: Context, name: str) -> Stack:
+    """Return a strategy's stack: as params.yaml says, or as it was chosen."""
+    stack = context.settings.strategies[name]
+    if not build_strategy(name, stack, context.registry).chooses:
+        return stack
+    stored = read_json(context.layout.recommendation)
+    if name not in stored:
+        raise StateError(
+            f"Nothing was chosen yet for the strategy {name!r}", where=str(context.layout.recommendation),
+            fix="graftwork run, or dvc repro",
+        )  # fmt: skip
+    return stack_from(stored[name]["stack"])
+
+
+def search_for(context: Context) -> Search:
+    """Return the workspace's own task, whose trainings are kept in the ledger."""
+    settings, layout = context.settings, context.layout
+    splits = [load_split(layout.split("target", part)) for part in ("train", "validation")]
+    trials = Trials(context, load_source_weights(context, settings.source), splits[0], splits[1], settings.finetune)
+    choosers = _choosers(context)
+
+    def train(name: str, stack: Stack, repeat: int) -> Trial:
+        seed = derived_seed(settings.seed, "search", repeat) % 2**31  # apart from the seeds that are compared
+        return trials.run(name, stack, seed, Part(context.progress, 0, 1, f"{name}: "))
+
+    return Search(
+        strategies={name: stack for name, stack in settings.strategies.items() if name not in choosers},
+        scores=SourceScores.from_json(read_json(layout.score(settings.source))),
+        labels_per_class=len(splits[0]) / len(read_json(layout.card("target"))["classes"]),
+        past=Ledger(layout.ledger).all(),
+        trainable_share=lambda stack: rehearse_stack(settings, context.registry, "candidate", stack),
+        train=train,
+        tell=context.progress.log,
+    )
+
+
+def _choosers(context: Context) -> dict[str, Strategy]:
+    built = {
+        name: build_strategy(name, stack, context.registry) for name, stack in context.settings.strategies.items()
+    }  # fmt: skip
+    return {name: strategy for name, strategy in built.items() if strategy.chooses}

@@ -1,0 +1,100 @@
+"""Try strategies on one task, each training once: what the ledger knows isn't trained again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from graftwork.engine import predict
+from graftwork.files import read_json
+from graftwork.images import LabelledImages
+from graftwork.ledger import Ledger, Trial
+from graftwork.progress import Progress
+from graftwork.settings import Training, Use
+from graftwork.stages import Context
+from graftwork.stages.augment import statistics
+from graftwork.stages.fitting import Fitting
+from graftwork.stages.grafting import SourceWeights, graft
+from graftwork.training import Job, Trained, train
+from graftwork.weights import changed_bytes
+
+
+@dataclass
+class Trials:
+    """Trainings of any stack on the same images with the same budget."""
+
+    context: Context
+    source: SourceWeights
+    train: LabelledImages
+    validation: LabelledImages
+    training: Training
+    test: LabelledImages | None = None  # for the evaluation that follows a training, and sees nothing of it
+    _fittings: dict[str, Fitting] = field(default_factory=dict)
+
+    def run(self, name: str, stack: tuple[Use, ...], seed: int, progress: Progress) -> Trial:
+        """Return the trial of one stack and seed, from the ledger or trained now. Raises what training raises."""
+        fitting, ledger = self._fitting(name, stack), Ledger(self.context.layout.ledger)
+        known = ledger.find(trial_key(fitting, seed))
+        if known is not None and (self.test is None or known.test_accuracy is not None):
+            return known
+        job = fitting.job(seed, progress)
+        trained = train(job)
+        trial = trial_of(fitting, seed, trained, self.source.name, self.source.tensors)
+        if self.test is not None:
+            trial = replace(trial, test_accuracy=_accuracy(job, trained, self.test))
+        ledger.add(trial)
+        job.checkpoints.remove()
+        return trial
+
+    def _fitting(self, name: str, stack: tuple[Use, ...]) -> Fitting:
+        text = json.dumps([use.model_dump() for use in stack])
+        if text not in self._fittings:
+            found = graft(self.context, name, stack, self.source, self._card())
+            self._fittings[text] = Fitting(
+                self.context, name, stack, found.start, found.contract, found.kit, self.train, self.validation,
+                self.training,
+            )  # fmt: skip
+        return self._fittings[text]
+
+    def _card(self) -> dict[str, Any]:
+        """Return the card of these images: the target's, with their own counts and statistics."""
+        card = read_json(self.context.layout.card("target"))
+        mean, std = statistics(self.train.images.numpy())
+        counts = self.train.labels.bincount(minlength=len(card["classes"])).tolist()
+        return {**card, "splits": {**card["splits"], "train": counts}, "mean": mean, "std": std}
+
+
+def trial_key(fitting: Fitting, seed: int) -> str:
+    """Return the key that the trial of one seed has in the ledger."""
+    return f"{fitting.key}-{seed}"
+
+
+def trial_of(
+    fitting: Fitting, seed: int, trained: Trained, source: str, reference: Mapping[str, Tensor] | None = None
+) -> Trial:
+    """Return what the ledger keeps of a training; bytes are counted against `reference`, the source's tensors."""
+    return Trial(
+        key=trial_key(fitting, seed),
+        task=fitting.task,
+        source=source,
+        strategy=fitting.name,
+        stack=json.dumps([use.model_dump() for use in fitting.stack]),
+        labels=len(fitting.train),
+        labels_per_class=len(fitting.train) / len(fitting.contract.classes),
+        seed=seed,
+        validation_accuracy=trained.validation_accuracy,
+        seconds=trained.seconds,
+        trainable=trained.trainable,
+        stored_bytes=changed_bytes(trained.tensors, fitting.start if reference is None else reference),
+    )
+
+
+def _accuracy(job: Job, trained: Trained, test: LabelledImages) -> float:
+    """Return the share of the test images that the delivered weights get right."""
+    model = job.target.model
+    model.load_state_dict(trained.tensors)
+    return float((predict(model, test, job.normalise, job.machine).argmax(dim=1) == test.labels).double().mean())

@@ -1,0 +1,40 @@
+"""The Prefect flow of a sweep: a task run for each source and strategy, whose cells are trained once and kept."""
+
+# No `from __future__ import annotations` in this file: Prefect evaluates the annotations of a served flow.
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from graftwork.errors import GraftworkError
+from graftwork_flows import artifacts
+from graftwork_flows.sweep_graph import GOALS, write_graph
+from graftwork_flows.tasks import failed, run_name, run_stages
+
+
+@flow(
+    name="sweep",
+    flow_run_name=lambda: run_name("sweep"),
+    task_runner=ThreadPoolTaskRunner(max_workers=4),  # type: ignore[arg-type]  # Prefect's stub wants a runner of None
+    validate_parameters=True,
+)
+def sweep(
+    workspace: str = ".", recompute: bool = False, wait_seconds: Annotated[float, Field(ge=0)] = 0
+) -> State[Any]:  # fmt: skip
+    """Try every source, strategy, label budget and seed that params.yaml names under `sweep`.
+
+    Args:
+        workspace: Folder with params.yaml and dvc.yaml, as the worker sees it.
+        recompute: Run every stage, changed or not; cells that were trained before stay.
+        wait_seconds: How long to wait for another run in this workspace to end.
+    """
+    root = Path(workspace).resolve()
+    try:
+        write_graph(root)
+        return run_stages(root, recompute, wait_seconds, artifacts.publish_sweep, GOALS)
+    except GraftworkError as error:
+        return failed(error)
