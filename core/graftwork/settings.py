@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 SplitSize = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)]
+Channels = Literal["auto", "sum", "repeat", "mean", "zero"]
 
 
 class Frozen(BaseModel):
@@ -34,6 +35,16 @@ class Use(Frozen):
         raise ValueError("a plugin's name, or one name with its settings: {name: {key: value}}")
 
 
+class ImageFormat(Frozen):
+    """Every image is brought to this size (a square, pixels) and this number of channels."""
+
+    size: int = Field(ge=8, le=1024)
+    channels: Literal[1, 3]
+
+    def __str__(self) -> str:
+        return f"{self.size} × {self.size} pixels, {'grey' if self.channels == 1 else 'colour'}"
+
+
 class DataSettings(Frozen):
     """One dataset, how it is split, and how its training images are augmented."""
 
@@ -42,6 +53,7 @@ class DataSettings(Frozen):
     validation: SplitSize | None  # None: the dataset brings its own
     test: SplitSize | None
     augmentation: tuple[Use, ...]  # no default: dvc.yaml names the key
+    image: ImageFormat | None  # None: as the top-level `image`; no default, likewise
     labels: int | None = Field(default=None, ge=1)
     duplicates: Literal["refuse", "drop"] = "refuse"
 
@@ -51,13 +63,6 @@ class Data(Frozen):
 
     source: DataSettings
     target: DataSettings
-
-
-class ImageFormat(Frozen):
-    """Every image is brought to this size (a square, pixels) and this number of channels."""
-
-    size: int = Field(ge=8, le=1024)
-    channels: Literal[1, 3]
 
 
 class Training(Frozen):
@@ -75,9 +80,10 @@ class Training(Frozen):
 
 
 class Transfer(Frozen):
-    """What a transfer must reach."""
+    """What a transfer must reach, and how weights come to images of other channels."""
 
     minimum_coverage: float = Field(ge=0, le=1)
+    channels: Channels = "auto"
 
 
 class Engine(Frozen):
@@ -112,6 +118,11 @@ class Settings(Frozen):
     strategies: Annotated[dict[Name, tuple[Use, ...]], Field(min_length=1)]
     engine: Engine
     evidence: Evidence
+
+    def image_of(self, data: str) -> ImageFormat:
+        """Return the format of the source's or the target's images: its own, or the one of both."""
+        own: ImageFormat | None = getattr(self.data, data).image
+        return own or self.image
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:

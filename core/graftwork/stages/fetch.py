@@ -8,17 +8,18 @@ import numpy as np
 
 from graftwork.files import atomic_folder, write_json
 from graftwork.images import RawImages, conform
+from graftwork.settings import DataSettings
 from graftwork.stages import Context
 
 
 def fetch(context: Context, data: str) -> None:
     """Read `source` or `target` into data/raw: images.npy (N, C, H, W), labels.npy, split.npy, card.json."""
-    settings = context.settings
-    chosen = getattr(settings.data, data)
+    chosen: DataSettings = getattr(context.settings.data, data)
+    image = context.settings.image_of(data)
     path = context.layout.root / chosen.path
-    raw: RawImages = context.registry.create("dataset", chosen.dataset).load(path, settings.image)
+    raw: RawImages = context.registry.create("dataset", chosen.dataset).load(path, image)
     raw.check(where=str(path))
-    images = conform(raw.images, settings.image)
+    images = conform(raw.images, image)
     with atomic_folder(context.layout.raw(data)) as folder:
         np.save(folder / "images.npy", images, allow_pickle=False)
         np.save(folder / "labels.npy", raw.labels.astype(np.int64), allow_pickle=False)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import nn
-
+from graftwork.adaptation import Adaptation
 from graftwork.contracts import contract_for, provenance_of
 from graftwork.engine import prepare
 from graftwork.files import atomic_folder, read_json, write_json
@@ -13,7 +12,7 @@ from graftwork.manifest import Manifest, coverage, match, require_coverage, with
 from graftwork.models import build_model, head_tensors
 from graftwork.source import SourceModel
 from graftwork.stages import Context
-from graftwork.stages.source_kit import save_source, take_source
+from graftwork.stages.source_kit import take_source
 from graftwork.strategy import TargetModel, build_strategy
 from graftwork.weights import load_weights, save_weights
 
@@ -33,36 +32,25 @@ def transfer(context: Context, name: str) -> None:
     model = build_model(settings, context.registry, len(card["classes"]), settings.seed)
     head = head_tensors(model)
     chosen = strategy.choose_weights(SourceModel(tensors, frozenset(source.head), source.classes), card["classes"])
-    start, fates = match(chosen, model.state_dict(), tensors, stem=_stem(model))
+    adaptation = Adaptation(model, settings.image_of("target"), source, settings.transfer.channels)
+    start, fates = match(chosen, model.state_dict(), tensors, adaptation)
     code = context.registry.local_code(("strategy", use) for use in settings.strategies[name])
     manifest = Manifest(name, tuple(fates), coverage(fates, head), {**card["local_code"], **code})
     if chosen:
         require_coverage(manifest, settings.transfer.minimum_coverage, where=str(source_file))
     contract = contract_for(settings, "target", card, head)
     if start:  # the trunk goes on seeing images normalised as it knows them
-        contract = contract.model_copy(update=_normalisation(source.mean, source.std, settings.image.channels))
+        contract = contract.model_copy(update=adaptation.normalisation())
         contract = contract.model_copy(update={"provenance": provenance_of(source, name)})
-    kit = take_source(context, strategy.needs(), tensors, source, prepare(settings.engine))
-    strategy.prepare_model(TargetModel(model, head, frozenset(start), source=kit))
+    kit = take_source(context, strategy.needs(), tensors, source)
+    machine = prepare(settings.engine)
+    known = kit.source(context, machine) if kit else None
+    strategy.prepare_model(TargetModel(model, head, frozenset(start), source=known))
     manifest = replace(manifest, tensors=with_trainable(fates, model))
     with atomic_folder(layout.start(name)) as folder:
         save_weights(folder / "start.safetensors", start, contract)
         write_json(folder / "manifest.json", manifest.as_json())
-        save_source(folder, kit, tensors, source)
+        if kit:
+            kit.save(folder)
     counts = ", ".join(f"{count} {kind}" for kind, count in manifest.counts().items())
     context.progress.log(f"{counts}; {manifest.coverage:.0%} of the trunk from the source")
-
-
-def _normalisation(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> dict[str, tuple[float, ...]]:
-    """Return the source's statistics for this number of channels."""
-    if len(mean) != channels:
-        mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
-    return {"mean": mean, "std": std}
-
-
-def _stem(model: nn.Module) -> str | None:
-    """Return the name of the kernel that reads the image: the first convolution's."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            return f"{name}.weight"
-    return None
