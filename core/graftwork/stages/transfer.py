@@ -7,6 +7,7 @@ from dataclasses import replace
 from graftwork.adaptation import Adaptation
 from graftwork.contracts import contract_for, provenance_of
 from graftwork.engine import prepare
+from graftwork.errors import listed
 from graftwork.files import atomic_folder, read_json, write_json
 from graftwork.manifest import Manifest, coverage, match, require_coverage, with_trainable
 from graftwork.models import build_model, head_tensors
@@ -52,5 +53,14 @@ def transfer(context: Context, name: str) -> None:
         write_json(folder / "manifest.json", manifest.as_json())
         if kit:
             kit.save(folder)
+    _tell(context, manifest, head)
+
+
+def _tell(context: Context, manifest: Manifest, head: frozenset[str]) -> None:
+    """Say what came over, and which tensors of the trunk were wanted but have a shape that nothing adapts."""
     counts = ", ".join(f"{count} {kind}" for kind, count in manifest.counts().items())
     context.progress.log(f"{counts}; {manifest.coverage:.0%} of the trunk from the source")
+    new = [fate for fate in manifest.tensors if fate.kind == "new" and fate.name not in head]
+    unfit = [f"{fate.name} ({fate.why})" for fate in new if fate.source_shape is not None]
+    if unfit:
+        context.progress.log(f"Drawn anew, as their shapes differ: {listed(unfit, 4)}")
