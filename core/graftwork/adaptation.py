@@ -97,8 +97,8 @@ class Adaptation:
         if owner.groups > 1:
             return None, "a grouped kernel ties its answers to certain channels"
         way = self._way()
-        parts = found.view(len(found), positions, there, *found.shape[2:]).flatten(0, 1)
-        fitted = fit_channels(parts, here, way).view(wanted.shape)
+        parts = found.reshape(len(found), positions, there, *found.shape[2:]).flatten(0, 1)
+        fitted = fit_channels(parts, here, way).reshape(wanted.shape)
         return fitted, f"input channels {there} → {here}: {WAYS[way]}{self._doubts(owner, way)}"
 
     def _doubts(self, owner: nn.Conv2d, way: str) -> str:

@@ -123,13 +123,14 @@ def test_for_as_many_channels_repeating_and_zero_change_nothing(channels: int) -
     assert torch.equal(fit_channels(kernel, channels, "zero"), kernel)
 
 
-def test_a_summed_stem_behind_space_to_depth_keeps_its_positions() -> None:
+@pytest.mark.parametrize(("way", "scale"), [("sum", 1), ("mean", 3)])
+def test_a_stem_behind_space_to_depth_keeps_its_positions(way: Channels, scale: int) -> None:
     from timm.layers import SpaceToDepth
 
-    source, target = (nn.Sequential(SpaceToDepth(), nn.Conv2d(16 * channels, 4, 3)) for channels in (3, 1))
-    fates = moved(source, target, 3, 1)
-    assert set(adapted(fates)) == {"1.weight"}
-    torch.testing.assert_close(target(noise(1)), source(noise(1).expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
+    nets = [nn.Sequential(SpaceToDepth(), nn.Conv2d(16 * channels, 4, 3, bias=False)) for channels in (3, 1)]
+    assert set(adapted(moved(*nets, 3, 1, way))) == {"1.weight"}
+    source, target = nets
+    torch.testing.assert_close(scale * target(noise(1)), source(noise(1).expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
 
 
 def test_a_kernel_that_reads_no_image_and_a_grouped_one_are_new_with_the_reason() -> None:
