@@ -46,7 +46,7 @@ class Setting:
         define_missing()
         self.registry = load_plugins()
         self.settings = load_settings(ROOT / "params.yaml")
-        raw = FashionMNIST(keep=(0, 2, 5, 8, 9)).load(EMBEDDED, self.settings.image)
+        raw = FashionMNIST(keep=(0, 2, 5, 8, 9)).load(EMBEDDED, self.settings.image_of("source"))
         images, labels = torch.from_numpy(raw.images[:IMAGES].copy()), torch.from_numpy(raw.labels[:IMAGES])
         self.train = LabelledImages(images, labels)
         self.few = LabelledImages(images[:2], labels[:2])
@@ -55,7 +55,7 @@ class Setting:
         self.machine: Machine = prepare(self.settings.engine)
 
     def model(self) -> torch.nn.Module:
-        return self.machine.place(build_model(self.settings, self.registry, 5, seed=0))
+        return self.machine.place(build_model(self.settings, self.registry, 5, seed=0, images="source"))
 
     def ours(self, strategy: Strategy | None = None) -> None:
         model = self.model()
@@ -100,7 +100,7 @@ class Setting:
             [T.RandomHorizontalFlip(), T.RandomCrop(28, padding=2), T.ToTensor(), T.Normalize((0.35,), (0.35,))]
         )
         loader = DataLoader(Pictures(self.train, transform), BATCH, shuffle=True, num_workers=workers)
-        model = build_model(self.settings, self.registry, 5, seed=0)
+        model = build_model(self.settings, self.registry, 5, seed=0, images="source")
         optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9, nesterov=True)
         model.train()
         total = 0.0

@@ -11,13 +11,14 @@ from graftwork.weights import InputContract
 
 def contract_for(settings: Settings, data: str, card: Mapping[str, Any], head: frozenset[str]) -> InputContract:
     """Return the contract for the prepared data that `card` describes."""
+    image = settings.image_of(data)
     return InputContract(
         model=settings.model.model_dump(mode="json"),
         classes=tuple(card["classes"]),
         mean=tuple(card["mean"]),
         std=tuple(card["std"]),
-        size=settings.image.size,
-        channels=settings.image.channels,
+        size=image.size,
+        channels=image.channels,
         head=tuple(sorted(head)),
         provenance={
             "data": data,

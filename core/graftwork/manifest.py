@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from graftwork.adaptation import Adaptation, fit_plainly, size_text
 from graftwork.errors import WeightsError, listed
 from graftwork.settings import Use
 from graftwork.weights import tensor_bytes
@@ -53,12 +54,12 @@ def match(
     chosen: Mapping[str, Tensor],
     target: Mapping[str, Tensor],
     offered: Mapping[str, Tensor],
-    stem: str | None,
+    adaptation: Adaptation | None = None,
 ) -> tuple[dict[str, Tensor], list[Fate]]:
     """Return the tensors to start from, and the fate of every tensor of target and source.
 
-    `chosen` is what the strategy wants of the source's tensors `offered`; `stem` names the kernel that reads the
-    image's channels, the one tensor that is adapted rather than dropped when its channels differ.
+    `chosen` is what the strategy wants of the source's tensors `offered`. `adaptation` fits those whose shapes hang on
+    the image; without one, a tensor of another shape stays behind.
     """
     start: dict[str, Tensor] = {}
     fates: list[Fate] = []
@@ -68,7 +69,7 @@ def match(
             fates.append(Fate(name, "new", shape, why="" if name in offered else "the source has none of this name"))
             continue
         found = chosen[name]
-        fitted, how = _fit(found, tensor, is_stem=name == stem)
+        fitted, how = adaptation.fit(name, found, tensor) if adaptation else fit_plainly(found, tensor)
         if fitted is None:
             fates.append(Fate(name, "new", shape, tuple(found.shape), why=how))
         else:
@@ -116,28 +117,14 @@ def require_coverage(manifest: Manifest, minimum: float, where: str) -> None:
         return
     mine = [fate for fate in manifest.tensors if fate.kind != "dropped"]
     loaded = sum(fate.kind in ("copied", "adapted") for fate in mine)
-    missing = [f"{f.name} {_size(f.shape)}" for f in mine if f.kind == "new"]
-    unused = [f"{f.name} {_size(f.shape)}" for f in manifest.tensors if f.kind == "dropped"]
+    missing = [f"{f.name} {size_text(f.shape)}" for f in mine if f.kind == "new"]
+    unused = [f"{f.name} {size_text(f.shape)}" for f in manifest.tensors if f.kind == "dropped"]
     raise WeightsError(
         f"The weights don't fit: loaded {loaded} of {len(mine)} tensors, {manifest.coverage:.1%} of the trunk. "
         f"Missing in the source: {listed(missing, 6)}. Unused of the source: {listed(unused, 6)}",
         where=where, expected=f"at least {minimum:.0%} (transfer.minimum_coverage)",
         fix="use weights of the same architecture, or lower transfer.minimum_coverage",
     )  # fmt: skip
-
-
-def _fit(found: Tensor, wanted: Tensor, *, is_stem: bool) -> tuple[Tensor | None, str]:
-    """Return the source's tensor in the target's shape and how it was changed, or None and why it can't be."""
-    if found.shape == wanted.shape:
-        return found.to(wanted.dtype), ""
-    sizes = f"{_size(found.shape)} in the source, {_size(wanted.shape)} here"
-    if is_stem and found.ndim == 4 and found.shape[0] == wanted.shape[0] and found.shape[2:] == wanted.shape[2:]:
-        if wanted.shape[1] == 1:  # a grey image has three equal channels: their kernels add up
-            return found.sum(dim=1, keepdim=True).to(wanted.dtype), "input channels summed"
-        if found.shape[1] == 1:
-            repeated = found.expand(-1, wanted.shape[1], -1, -1) / wanted.shape[1]
-            return repeated.to(wanted.dtype).contiguous(), "input channel repeated and scaled"
-    return None, f"shape {sizes}"
 
 
 def _why_dropped(name: str, chosen: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> str:
@@ -151,10 +138,6 @@ def _count(shape: tuple[int, ...]) -> int:
     for side in shape:
         result *= side
     return result
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape)) or "scalar"
 
 
 def _sha256(tensor: Tensor) -> str:

@@ -14,12 +14,15 @@ from graftwork.settings import Settings
 _building = threading.Lock()  # initialisers draw from torch's global generator
 
 
-def build_model(settings: Settings, registry: Registry, classes: int, seed: int) -> nn.Module:
-    """Return a model with weights drawn from `seed`; torch's global generator is left as it was."""
+def build_model(settings: Settings, registry: Registry, classes: int, seed: int, images: str = "target") -> nn.Module:
+    """Return a model for the target's images, or the source's, with weights drawn from `seed`.
+
+    torch's global generator is left as it was.
+    """
     plugin = registry.create("model", settings.model)
     with _building, torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "weights"))
-        model: nn.Module = plugin.build(classes, settings.image)
+        model: nn.Module = plugin.build(classes, settings.image_of(images))
     return model
 
 

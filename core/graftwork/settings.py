@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 RESERVED = {"start", "target"}  # folders in weights/ that aren't sources
 SplitSize = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)]
+Channels = Literal["auto", "sum", "repeat", "mean", "zero"]
 
 
 class Frozen(BaseModel):
@@ -35,6 +36,16 @@ class Use(Frozen):
         raise ValueError("a plugin's name, or one name with its settings: {name: {key: value}}")
 
 
+class ImageFormat(Frozen):
+    """Every image is brought to this size (a square, pixels) and this number of channels."""
+
+    size: int = Field(ge=8, le=1024)
+    channels: Literal[1, 3]
+
+    def __str__(self) -> str:
+        return f"{self.size} × {self.size} pixels, {'grey' if self.channels == 1 else 'colour'}"
+
+
 class DataSettings(Frozen):
     """One dataset, how it is split, and how its training images are augmented."""
 
@@ -43,15 +54,9 @@ class DataSettings(Frozen):
     validation: SplitSize | None  # None: the dataset brings its own
     test: SplitSize | None
     augmentation: tuple[Use, ...]  # no default: dvc.yaml names the key
+    image: ImageFormat | None  # None: as the top-level `image`; no default, likewise
     labels: int | None = Field(default=None, ge=1)
     duplicates: Literal["refuse", "drop"] = "refuse"
-
-
-class ImageFormat(Frozen):
-    """Every image is brought to this size (a square, pixels) and this number of channels."""
-
-    size: int = Field(ge=8, le=1024)
-    channels: Literal[1, 3]
 
 
 class Training(Frozen):
@@ -69,9 +74,10 @@ class Training(Frozen):
 
 
 class Transfer(Frozen):
-    """What a transfer must reach."""
+    """What a transfer must reach, and how weights come to images of other channels."""
 
     minimum_coverage: float = Field(ge=0, le=1)
+    channels: Channels = "auto"
 
 
 class Engine(Frozen):
@@ -129,6 +135,10 @@ class Settings(Frozen):
     def source(self) -> Name:
         """The data set that weights are transferred from; the other sources are candidates."""
         return self.sources[0]
+
+    def image_of(self, data: str) -> ImageFormat:
+        """Return the format of a data set's images: its own, or the one of all."""
+        return self.data[data].image or self.image
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:

@@ -85,9 +85,7 @@ class Case:
         origin = build_net(self.net, SOURCE_CLASSES, seed=100)
         model = build_net(self.net, TARGET_CLASSES, seed)
         offered = SourceModel(origin.state_dict(), head_tensors(origin), SOURCE_CLASSES)
-        start, _ = match(
-            strategy.choose_weights(offered, TARGET_CLASSES), model.state_dict(), offered.tensors, stem=None
-        )
+        start, _ = match(strategy.choose_weights(offered, TARGET_CLASSES), model.state_dict(), offered.tensors)
         model.load_state_dict({**model.state_dict(), **start})
         source = Source(SOURCE_CLASSES, lambda: build_net(self.net, SOURCE_CLASSES, seed=100), noise(24, 4, seed=3))
         target = TargetModel(model, head_tensors(model), frozenset(start), source=source)
@@ -155,7 +153,7 @@ def manifest_partitions_the_model(case: Case) -> None:
     target, _, source = case.target()
     fresh = build_net(case.net, TARGET_CLASSES, seed=0)
     offered = SourceModel(source, head_tensors(fresh), SOURCE_CLASSES)
-    _, fates = match(strategy.choose_weights(offered, TARGET_CLASSES), fresh.state_dict(), source, stem=None)
+    _, fates = match(strategy.choose_weights(offered, TARGET_CLASSES), fresh.state_dict(), source)
     fates = list(with_trainable(fates, target.model))
     mine = [fate.name for fate in fates if fate.kind != "dropped"]
     assert sorted(mine) == sorted(plain_name(name) for name in target.model.state_dict())

@@ -13,7 +13,7 @@ REGISTRY = load_plugins()
 TRAINING = {
     "epochs": 4, "batch_size": 10, "optimizer": "adamw", "lr": 0.01, "weight_decay": 0.01, "warmup_fraction": 0.2,
 }  # fmt: skip
-DATA = {"dataset": "npz", "path": "x", "validation": 0.2, "test": 0.2, "augmentation": ()}
+DATA = {"dataset": "npz", "path": "x", "validation": 0.2, "test": 0.2, "augmentation": (), "image": None}
 SETTINGS = Settings.model_validate(
     {
         "versions": {"graftwork": "0.1.0"}, "local_plugins": "x", "seed": 0, "seeds": (0, 1),

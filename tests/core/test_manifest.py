@@ -6,16 +6,25 @@ import pytest
 import torch
 from torch import nn
 
+from graftwork.adaptation import Adaptation
 from graftwork.errors import WeightsError
 from graftwork.manifest import Manifest, coverage, match, require_coverage
 from graftwork.models import head_tensors
-from tests.core.tiny import TinyNet, tiny_net
+from graftwork.settings import ImageFormat
+from tests.core.tiny import CONTRACT, TinyNet, tiny_net
 
 
-def moved(source: TinyNet, target: TinyNet, *, head: bool = False, stem: str | None = "stem.weight") -> Manifest:
+def adaptation(source: TinyNet, target: nn.Module) -> Adaptation:
+    there = source.stem.in_channels
+    contract = CONTRACT.model_copy(update={"channels": there, "mean": (0.5,) * there, "std": (0.25,) * there})
+    here = target.stem.in_channels if isinstance(target, TinyNet) else there
+    return Adaptation(target, ImageFormat(size=8, channels=here), contract, "auto")
+
+
+def moved(source: TinyNet, target: TinyNet, *, head: bool = False, adapts: bool = True) -> Manifest:
     offered = source.state_dict()
     chosen = {name: t for name, t in offered.items() if head or name not in head_tensors(source)}
-    _, fates = match(chosen, target.state_dict(), offered, stem)
+    _, fates = match(chosen, target.state_dict(), offered, adaptation(source, target) if adapts else None)
     return Manifest("tiny", tuple(fates), coverage(fates, head_tensors(target)))
 
 
@@ -38,7 +47,7 @@ def test_fates_partition_the_target_and_account_for_the_source(head: bool, class
 
 def test_what_is_copied_is_equal_to_the_bit_buffers_included() -> None:
     source = tiny_net(3)
-    start, fates = match(source.state_dict(), tiny_net(3, seed=1).state_dict(), source.state_dict(), None)
+    start, fates = match(source.state_dict(), tiny_net(3, seed=1).state_dict(), source.state_dict())
     assert {fate.kind for fate in fates} == {"copied"}
     assert "norm.num_batches_tracked" in start
     assert all(torch.equal(start[name], tensor) for name, tensor in source.state_dict().items())
@@ -53,7 +62,7 @@ def test_a_tensor_of_another_shape_is_dropped_there_and_new_here() -> None:
 
 def test_a_grey_image_through_the_summed_stem_is_the_same_as_in_colour_through_the_original() -> None:
     source, target = tiny_net(channels=3), tiny_net(channels=1, seed=1)
-    start, _ = match(source.state_dict(), target.state_dict(), source.state_dict(), "stem.weight")
+    start, _ = match(source.state_dict(), target.state_dict(), source.state_dict(), adaptation(source, target))
     target.load_state_dict(start)
     grey = torch.randn(4, 1, 8, 8)
     torch.testing.assert_close(target.stem(grey), source.stem(grey.expand(-1, 3, -1, -1)))
@@ -61,15 +70,15 @@ def test_a_grey_image_through_the_summed_stem_is_the_same_as_in_colour_through_t
 
 def test_a_grey_image_shown_in_colour_to_the_repeated_stem_is_the_same_as_in_grey_to_the_original() -> None:
     source, target = tiny_net(channels=1), tiny_net(channels=3, seed=1)
-    start, fates = match(source.state_dict(), target.state_dict(), source.state_dict(), "stem.weight")
+    start, fates = match(source.state_dict(), target.state_dict(), source.state_dict(), adaptation(source, target))
     target.load_state_dict(start)
     grey = torch.randn(4, 1, 8, 8)
     torch.testing.assert_close(target.stem(grey.expand(-1, 3, -1, -1)), source.stem(grey))
     assert [fate.name for fate in fates if fate.kind == "adapted"] == ["stem.weight"]
 
 
-def test_only_the_stem_is_adapted() -> None:
-    manifest = moved(tiny_net(channels=3), tiny_net(channels=1), stem=None)
+def test_the_stem_stays_behind_where_nothing_is_adapted() -> None:
+    manifest = moved(tiny_net(channels=3), tiny_net(channels=1), adapts=False)
     assert named(manifest, "adapted") == set()
     assert "stem.weight" in named(manifest, "dropped") & named(manifest, "new")
 
@@ -77,7 +86,7 @@ def test_only_the_stem_is_adapted() -> None:
 def test_coverage_counts_values_and_leaves_the_head_out() -> None:
     target = tiny_net(5)
     assert moved(tiny_net(3), target).coverage == 1.0
-    _, fates = match({"norm.weight": torch.ones(6)}, target.state_dict(), {}, None)
+    _, fates = match({"norm.weight": torch.ones(6)}, target.state_dict(), {})
     trunk = sum(t.numel() for name, t in target.state_dict().items() if not name.startswith("head."))
     assert coverage(fates, head_tensors(target)) == 6 / trunk
 
@@ -85,7 +94,7 @@ def test_coverage_counts_values_and_leaves_the_head_out() -> None:
 def test_weights_that_fit_nowhere_are_refused_with_both_lists() -> None:
     source, target = nn.Sequential(nn.Linear(4, 4)), tiny_net()
     offered = source.state_dict()
-    _, fates = match(offered, target.state_dict(), offered, "stem.weight")
+    _, fates = match(offered, target.state_dict(), offered, adaptation(tiny_net(), target))
     manifest = Manifest("tiny", tuple(fates), coverage(fates, head_tensors(target)))
     with pytest.raises(WeightsError, match=f"loaded 0 of {len(target.state_dict())} tensors") as raised:
         require_coverage(manifest, 0.9, where="somewhere")

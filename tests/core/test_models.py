@@ -8,17 +8,16 @@ from torch import nn
 
 from graftwork.errors import SettingsError
 from graftwork.models import build_model, head_tensors
-from graftwork.registry import load_plugins
 from graftwork.settings import ImageFormat, Settings, Use
+from tests.core.small import REGISTRY, SETTINGS
 from tests.core.tiny import different
 
-REGISTRY = load_plugins()
 TINY = {"channels": 1, "size": 32}
 
 
 def settings(model: Use, **image: int) -> Settings:
     """Return settings of which building a model reads these two."""
-    return Settings.model_construct(model=model, image=ImageFormat(**TINY | image))  # type: ignore[arg-type]
+    return SETTINGS.model_copy(update={"model": model, "image": ImageFormat(**TINY | image)})  # type: ignore[arg-type]
 
 
 def timm_model(name: str, **options: object) -> Use:
@@ -49,6 +48,16 @@ def test_the_head_is_what_answers_with_a_number_for_each_class(use: Use, head: s
 def test_a_model_takes_the_images_that_are_set(use: Use, channels: int) -> None:
     model = build(use, channels=channels).eval()
     assert model(torch.zeros(2, channels, 32, 32)).shape == (2, 3)
+
+
+def test_the_source_may_have_images_of_its_own() -> None:
+    own = SETTINGS.data.source.model_copy(update={"image": ImageFormat(size=64, channels=3)})
+    both = settings(timm_model("test_vit")).model_copy(
+        update={"data": SETTINGS.data.model_copy(update={"source": own})}
+    )
+    assert (both.image_of("source").size, both.image_of("target").size) == (64, 32)
+    assert build_model(both, REGISTRY, 3, 0, images="source")(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
+    assert build_model(both, REGISTRY, 3, 0)(torch.zeros(2, 1, 32, 32)).shape == (2, 3)
 
 
 @pytest.mark.parametrize("use", [use for use, _ in HEADS])

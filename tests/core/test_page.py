@@ -80,7 +80,7 @@ def make_findings(classes: tuple[str, ...] = ("cat", "dog"), *extra: StrategyFin
 
 def make_settings(augmentation: tuple[object, ...] = ("flip",)) -> Settings:
     def data(uses: tuple[object, ...]) -> dict[str, Any]:
-        return {"dataset": "npz", "path": "a.npz", "validation": 10, "test": 10, "augmentation": uses}
+        return {"dataset": "npz", "path": "a.npz", "validation": 10, "test": 10, "augmentation": uses, "image": None}
 
     training = {"epochs": 2, "batch_size": 2, "optimizer": "sgd", "lr": 0.1}
     engine = {"device": "cpu", "threads": 1, "precision": "float32", "memory_format": "contiguous"}

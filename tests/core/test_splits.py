@@ -27,7 +27,14 @@ def raw(counts: list[int], split: list[str] | None = None) -> RawImages:
 
 
 def data(**changes: Any) -> DataSettings:
-    usual = {"dataset": Use.model_validate("npz"), "path": "x", "validation": 0.2, "test": 0.2, "augmentation": ()}
+    usual = {
+        "dataset": Use.model_validate("npz"),
+        "path": "x",
+        "validation": 0.2,
+        "test": 0.2,
+        "augmentation": (),
+        "image": None,
+    }
     return DataSettings(**usual | changes)
 
 

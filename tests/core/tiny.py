@@ -77,7 +77,7 @@ def training(**changes: Any) -> Training:
 def graft(strategy: Strategy, source: nn.Module, model: nn.Module) -> TargetModel:
     """Bring the source's weights into `model` as the transfer and fine-tuning stages do."""
     offered = SourceModel(source.state_dict(), head_tensors(source))
-    start, _ = match(strategy.choose_weights(offered), model.state_dict(), source.state_dict(), stem="stem.weight")
+    start, _ = match(strategy.choose_weights(offered), model.state_dict(), source.state_dict())
     model.load_state_dict({**model.state_dict(), **start})
     target = TargetModel(model, head_tensors(model), frozenset(start))
     strategy.prepare_model(target)

@@ -27,9 +27,10 @@ seeds: [0, 1]
 image: {size: 8, channels: 1}
 data:
   source:
-    {dataset: npz, path: data/source.npz, validation: 0.2, test: 0.2, augmentation: []}
+    {dataset: npz, path: data/source.npz, validation: 0.2, test: 0.2, augmentation: [], image: null}
   target:
-    {dataset: npz, path: data/target.npz, validation: 20, test: 40, labels: 20, augmentation: [flip]}
+    {dataset: npz, path: data/target.npz, validation: 20, test: 40, labels: 20, augmentation: [flip],
+     image: null}
 model: {mlp: {hidden: [16]}}
 pretrain: {epochs: 2, batch_size: 16, optimizer: adamw, lr: 0.01}
 transfer: {minimum_coverage: 0.5}

@@ -112,6 +112,8 @@ CASES: dict[str, tuple[Breakage, int, tuple[str, ...]]] = {
     "float images": (npz(images=GOOD["images"] / 255, labels=GOOD["labels"]), 3, ("float64", "uint8")),
     "equal images in two splits": (npz(images=np.repeat(GOOD["images"][:10], 10, axis=0), labels=GOOD["labels"] * 0 + np.arange(100) % 2), 3, ("two splits", "duplicates: drop")),
     "huge learning rate": (params("lr: 0.01}\ntransfer", "lr: 1.0e+38}\ntransfer"), 5, ("not finite at step", "lower lr")),
+    "source images that nothing adapts": (params("augmentation: [], image: null", "augmentation: [], image: {size: 8, channels: 3}"), 3, ("trunk.1.0.weight", "data.source.image")),
+    "image format without a size": (params("augmentation: [], image: null", "augmentation: [], image: {channels: 3}"), 2, ("'size'", "data.source.image")),
     "coverage too low": (params("{minimum_coverage: 0.5}", "{minimum_coverage: 1.0}"), 0, ()),
     "local plugin with a syntax error": (plugin("def x(:"), 2, ("own.py", "SyntaxError")),
     "local plugin that raises": (plugin("1 / 0"), 2, ("own.py", "line 1", "ZeroDivisionError")),

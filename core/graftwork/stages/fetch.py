@@ -15,12 +15,11 @@ from graftwork.stages import Context
 
 def fetch(context: Context, data: str) -> None:
     """Read the data set `data` into data/raw: images.npy (N, C, H, W), labels.npy, split.npy, card.json."""
-    settings = context.settings
-    chosen = settings.data[data]
+    chosen, image = context.settings.data[data], context.settings.image_of(data)
     path = context.layout.root / chosen.path
-    raw: RawImages = context.registry.create("dataset", chosen.dataset).load(path, settings.image)
+    raw: RawImages = context.registry.create("dataset", chosen.dataset).load(path, image)
     raw.check(where=str(path))
-    images = conform(raw.images, settings.image)
+    images = conform(raw.images, image)
     with atomic_folder(context.layout.raw(data)) as folder:
         np.save(folder / "images.npy", images, allow_pickle=False)
         np.save(folder / "labels.npy", raw.labels.astype(np.int64), allow_pickle=False)

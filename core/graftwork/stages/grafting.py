@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from graftwork.adaptation import Adaptation
 from graftwork.contracts import contract_for, provenance_of
 from graftwork.engine import prepare
 from graftwork.manifest import Manifest, coverage, match, require_coverage, with_trainable
 from graftwork.models import build_model, head_tensors
 from graftwork.settings import Use
-from graftwork.source import Source, SourceModel
+from graftwork.source import SourceModel
 from graftwork.stages import Context
-from graftwork.stages.source_kit import take_source
+from graftwork.stages.source_kit import Kit, take_source
 from graftwork.strategy import TargetModel, build_strategy
 from graftwork.weights import InputContract, load_weights
 
@@ -36,7 +37,7 @@ class Graft:
     start: dict[str, Tensor]
     contract: InputContract
     manifest: Manifest
-    kit: Source | None  # what else of the source the strategy needs
+    kit: Kit | None  # what else of the source the strategy needs
 
 
 def load_source_weights(context: Context, source: str) -> SourceWeights:
@@ -57,7 +58,8 @@ def graft(
     head = head_tensors(model)
     offered = SourceModel(source.tensors, frozenset(source.contract.head), source.contract.classes)
     chosen = strategy.choose_weights(offered, card["classes"])
-    start, fates = match(chosen, model.state_dict(), source.tensors, stem=_stem(model))
+    adaptation = Adaptation(model, settings.image_of("target"), source.contract, settings.transfer.channels)
+    start, fates = match(chosen, model.state_dict(), source.tensors, adaptation)
     code = {**card["local_code"], **context.registry.local_code(("strategy", use) for use in stack)}
     manifest = Manifest(name, tuple(fates), coverage(fates, head), code, tuple(stack))
     if chosen:
@@ -65,23 +67,9 @@ def graft(
         require_coverage(manifest, settings.transfer.minimum_coverage, where=where)
     contract = contract_for(settings, "target", card, head)
     if start:  # the trunk goes on seeing images normalised as it knows them
-        known = _normalisation(source.contract.mean, source.contract.std, settings.image.channels)
-        contract = contract.model_copy(update={**known, "provenance": provenance_of(source.contract, name)})
-    kit = take_source(context, strategy.needs(), source.tensors, source.contract, source.name, prepare(settings.engine))
-    strategy.prepare_model(TargetModel(model, head, frozenset(start), source=kit))
+        contract = contract.model_copy(update=adaptation.normalisation())
+        contract = contract.model_copy(update={"provenance": provenance_of(source.contract, name)})
+    kit = take_source(context, strategy.needs(), source.tensors, source.contract, source.name)
+    known = kit.source(context, prepare(settings.engine)) if kit else None
+    strategy.prepare_model(TargetModel(model, head, frozenset(start), source=known))
     return Graft(start, contract, replace(manifest, tensors=with_trainable(fates, model)), kit)
-
-
-def _normalisation(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> dict[str, tuple[float, ...]]:
-    """Return the source's statistics for this number of channels."""
-    if len(mean) != channels:
-        mean, std = (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
-    return {"mean": mean, "std": std}
-
-
-def _stem(model: nn.Module) -> str | None:
-    """Return the name of the kernel that reads the image: the first convolution's."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            return f"{name}.weight"
-    return None

@@ -21,7 +21,8 @@ def pretrain(context: Context, source: str) -> None:
     settings, layout = context.settings, context.layout
     machine = prepare(settings.engine)
     card = read_json(layout.card(source))
-    model = machine.place(build_model(settings, context.registry, len(card["classes"]), settings.seed))
+    classes = len(card["classes"])
+    model = machine.place(build_model(settings, context.registry, classes, settings.seed, images=source))
     target = TargetModel(model, head_tensors(model), transferred=frozenset())
     contract = contract_for(settings, source, card, target.head)
     normalise = Normalise(contract, machine)

@@ -3,47 +3,47 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import nn
 
-from graftwork.engine import Machine, Normalise, prepare
+from graftwork.engine import Normalise, prepare
 from graftwork.features import Extracted, extract
 from graftwork.files import write_json
-from graftwork.images import LabelledImages, load_split
+from graftwork.images import LabelledImages, conform, load_split
 from graftwork.models import build_model
 from graftwork.scoring import score_source, scored_images
+from graftwork.settings import ImageFormat
 from graftwork.stages import Context
 from graftwork.stages.grafting import load_source_weights
-from graftwork.weights import InputContract
+from graftwork.stages.source_kit import for_target
 
 
 def score(context: Context, source: str) -> None:
-    """Write report/scores/<source>.json. Only training images are looked at."""
+    """Write report/scores/<source>.json. Only training images are looked at, in the target's format."""
     settings, layout = context.settings, context.layout
     machine = prepare(settings.engine)
     weights = load_source_weights(context, source)
-    model, untrained = (
-        build_model(settings, context.registry, len(weights.contract.classes), settings.seed) for _ in range(2)
+    tensors, contract = for_target(context, weights.tensors, weights.contract)
+    normalise, image = Normalise(contract, machine), settings.image_of("target")
+    target, own = (
+        _chosen(load_split(layout.split(data, "train")), settings.seed, image) for data in ("target", source)
     )
-    model.load_state_dict(weights.tensors)
-    target, own = (_chosen(load_split(layout.split(data, "train")), settings.seed) for data in ("target", source))
 
-    def look(at: nn.Module, images: LabelledImages) -> Extracted:
-        return _extract(at, images, weights.contract, machine)
+    def look(tensors: dict[str, torch.Tensor], images: LabelledImages) -> Extracted:
+        model: nn.Module = build_model(settings, context.registry, len(contract.classes), settings.seed)
+        model.load_state_dict({**model.state_dict(), **tensors})
+        return extract(machine.place(model), images, normalise, machine)
 
-    labels = target.labels.numpy()
-    confidence = settings.evidence.confidence
-    found = score_source(source, look(model, target), look(model, own), look(untrained, target), labels, confidence)
+    found = score_source(
+        source, look(tensors, target), look(tensors, own), untrained=look({}, target), labels=target.labels.numpy(),
+        confidence=settings.evidence.confidence,
+    )  # fmt: skip
     write_json(layout.score(source), found.as_json())
-    told = found.scores["logme"]
-    context.progress.log(
-        f"{len(found.scores)} scores on {found.images} images" + (f", LogME {told.mean:.3f}" if told else "")
-    )
+    context.progress.log(f"{len(found.scores)} scores on {found.images} of the target's training images")
 
 
-def _chosen(data: LabelledImages, seed: int) -> LabelledImages:
-    chosen = scored_images(data.labels.numpy().astype(np.int64), seed)
-    return LabelledImages(data.images[chosen], data.labels[chosen])
-
-
-def _extract(model: nn.Module, data: LabelledImages, contract: InputContract, machine: Machine) -> Extracted:
-    return extract(machine.place(model), data, Normalise(contract, machine), machine)
+def _chosen(data: LabelledImages, seed: int, image: ImageFormat) -> LabelledImages:
+    """Return the images to score on, in a format; scores of source and target compare only so."""
+    chosen = scored_images(data.labels.numpy(), seed)
+    pixels = conform(np.ascontiguousarray(data.images[chosen].numpy()), image)
+    return LabelledImages(torch.from_numpy(pixels), data.labels[chosen])

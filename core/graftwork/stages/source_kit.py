@@ -1,14 +1,22 @@
-"""What of the source lies beside a strategy's starting weights, because the strategy needs it while it trains."""
+"""What of the source lies beside a strategy's starting weights, because the strategy needs it while it trains.
+
+All of it is in the format of the target's images: a strategy shows these to the source model, and the source's images
+to the target model.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from graftwork.adaptation import Adaptation
 from graftwork.engine import Machine
-from graftwork.images import LabelledImages, load_split, save_split
+from graftwork.errors import WeightsError
+from graftwork.images import LabelledImages, conform, load_split, save_split
 from graftwork.models import build_model
 from graftwork.seeds import derived_seed
 from graftwork.source import Needs, Source
@@ -19,10 +27,39 @@ from graftwork.weights import InputContract, digest, load_weights, save_weights
 MODEL, IMAGES = "source.safetensors", "source_images"
 
 
+@dataclass(frozen=True)
+class Kit:
+    """The source model's tensors with their contract, and, where they are needed, some of its training images."""
+
+    tensors: dict[str, Tensor]
+    contract: InputContract
+    images: LabelledImages | None
+
+    def save(self, folder: Path) -> None:
+        """Write it into the folder of the starting weights."""
+        save_weights(folder / MODEL, self.tensors, self.contract)
+        if self.images is not None:
+            (folder / IMAGES).mkdir()
+            save_split(folder / IMAGES, self.images.images.numpy(), self.images.labels.numpy())
+
+    def source(self, context: Context, machine: Machine) -> Source:
+        """Return it as strategies see it."""
+
+        def build() -> nn.Module:
+            model = build_model(context.settings, context.registry, len(self.contract.classes), seed=0)
+            model.load_state_dict(self.tensors)
+            return machine.place(model)
+
+        return Source(self.contract.classes, build, self.images, digest(self.tensors))
+
+
 def take_source(
-    context: Context, needs: Needs, tensors: dict[str, Tensor], contract: InputContract, name: str, machine: Machine
-) -> Source | None:
-    """Return what a strategy needs of the source: its model, and a stratified choice of its training images."""
+    context: Context, needs: Needs, tensors: dict[str, Tensor], contract: InputContract, name: str
+) -> Kit | None:  # fmt: skip
+    """Return what a strategy needs of the source: its model, and a stratified choice of its training images.
+
+    Raises WeightsError where its model can't be made to read the target's images.
+    """
     if not (needs.model or needs.images):
         return None
     images = None
@@ -30,36 +67,41 @@ def take_source(
         whole = load_split(context.layout.split(name, "train"))
         rng = np.random.default_rng(derived_seed(context.settings.seed, "source images"))
         chosen = np.sort(stratified_order(whole.labels.numpy(), rng)[: needs.images])
-        images = LabelledImages(whole.images[chosen], whole.labels[chosen])
-    return _source(context, tensors, contract, images, machine)
-
-
-def save_source(folder: Path, source: Source | None, tensors: dict[str, Tensor], contract: InputContract) -> None:
-    """Write it into the folder of the starting weights."""
-    if source is None:
-        return
-    save_weights(folder / MODEL, tensors, contract)
-    if source.images is not None:
-        (folder / IMAGES).mkdir()
-        save_split(folder / IMAGES, source.images.images.numpy(), source.images.labels.numpy())
+        pixels = conform(whole.images[chosen].numpy(), context.settings.image_of("target"))
+        images = LabelledImages(torch.from_numpy(pixels), whole.labels[chosen])
+    return Kit(*for_target(context, tensors, contract), images)
 
 
 def load_source(context: Context, folder: Path, machine: Machine) -> Source | None:
-    """Read what `save_source` wrote; None where the strategy needs nothing."""
+    """Read what a kit wrote; None where the strategy needs nothing."""
     if not (folder / MODEL).exists():
         return None
     tensors, contract = load_weights(folder / MODEL)
     images = load_split(folder / IMAGES) if (folder / IMAGES).exists() else None
-    return _source(context, tensors, contract, images, machine)
+    return Kit(tensors, contract, images).source(context, machine)
 
 
-def _source(
-    context: Context, tensors: dict[str, Tensor], contract: InputContract, images: LabelledImages | None,
-    machine: Machine,
-) -> Source:  # fmt: skip
-    def build() -> nn.Module:
-        model = build_model(context.settings, context.registry, len(contract.classes), seed=0)
-        model.load_state_dict(tensors)
-        return machine.place(model)
+def for_target(
+    context: Context, tensors: dict[str, Tensor], contract: InputContract
+) -> tuple[dict[str, Tensor], InputContract]:
+    """Return the source model's tensors and contract for images of the target's format.
 
-    return Source(contract.classes, build, images, digest(tensors))
+    Where the formats are equal, both are returned as they are. Raises WeightsError for a tensor that can't be adapted.
+    """
+    image = context.settings.image_of("target")
+    if (contract.size, contract.channels) == (image.size, image.channels):
+        return tensors, contract
+    model = build_model(context.settings, context.registry, len(contract.classes), seed=0)
+    adaptation = Adaptation(model, image, contract, context.settings.transfer.channels)
+    adapted = {}
+    for name, wanted in model.state_dict().items():
+        fitted, why = adaptation.fit(name, tensors[name], wanted)
+        if fitted is None:
+            raise WeightsError(
+                f"The source model can't read the target's images: {name} can't be adapted ({why})",
+                where="its weights", expected="a tensor that hangs on the image in a known way",
+                fix="set the image of all data to null, or take strategies that don't need the source while they train",
+            )  # fmt: skip
+        adapted[name] = fitted
+    changes = {"size": image.size, "channels": image.channels, **adaptation.normalisation()}
+    return adapted, contract.model_copy(update=changes)

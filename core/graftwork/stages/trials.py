@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from graftwork.engine import predict
+from graftwork.engine import predict, prepare
 from graftwork.files import read_json
 from graftwork.images import LabelledImages
 from graftwork.ledger import Ledger, Trial
@@ -54,8 +54,9 @@ class Trials:
         text = json.dumps([use.model_dump() for use in stack])
         if text not in self._fittings:
             found = graft(self.context, name, stack, self.source, self._card())
+            kit = found.kit.source(self.context, prepare(self.context.settings.engine)) if found.kit else None
             self._fittings[text] = Fitting(
-                self.context, name, stack, found.start, found.contract, found.kit, self.train, self.validation,
+                self.context, name, stack, found.start, found.contract, kit, self.train, self.validation,
                 self.training,
             )  # fmt: skip
         return self._fittings[text]

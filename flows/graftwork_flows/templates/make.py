@@ -19,6 +19,10 @@ IGNORED = (
     "/data/prepared/",
     "/weights/",
     "/report/",
+    "/sweep/cells/",
+    "/sweep/report.html",
+    "/sweep/metrics.json",
+    "/sweep/curves.csv",
     "/dvc_plots/",
     "__pycache__/",
 )

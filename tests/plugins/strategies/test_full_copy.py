@@ -15,7 +15,7 @@ from tests.core.tiny import different, graft, tiny_net
 def test_nothing_is_dropped_but_the_head() -> None:
     source = tiny_net(3)
     chosen = FullCopy().choose_weights(SourceModel(source.state_dict(), head_tensors(source)), ())
-    _, fates = match(chosen, tiny_net(5).state_dict(), source.state_dict(), None)
+    _, fates = match(chosen, tiny_net(5).state_dict(), source.state_dict())
     assert {fate.name for fate in fates if fate.kind == "dropped"} == head_tensors(source)
     assert {fate.name for fate in fates if fate.kind == "new"} == {"head.weight", "head.bias"}
 
