@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 import graftwork
 from graftwork.errors import SettingsError, did_you_mean, listed
-from graftwork.settings import Settings, Use
+from graftwork.settings import Settings, Sweep, Use
 from graftwork.yaml_source import YamlSource, parse_value, read_yaml
 
 if TYPE_CHECKING:
@@ -35,6 +35,24 @@ def load_settings(path: Path, registry: Registry | None = None, overrides: Seque
     if registry is not None:
         _check_uses(settings, registry, source)
     return settings
+
+
+def sweep_of(settings: Settings) -> Sweep:
+    """Return the settings of sweeps. Raises SettingsError where params.yaml has none, or they name what isn't there."""
+    sweep = settings.sweep
+    if sweep is None:
+        raise SettingsError(
+            "There is nothing to sweep", where="params.yaml", expected="a key `sweep`",
+            fix="add  sweep: {strategies: [scratch, full_copy], labels_per_class: [5, 10], minimum_steps: 60}",
+        )  # fmt: skip
+    unknown = sorted(set(sweep.strategies) - settings.strategies.keys())
+    if unknown:
+        raise SettingsError(
+            f"Unknown strategy {unknown[0]!r}", where="params.yaml, key sweep.strategies",
+            expected=f"some of: {', '.join(settings.strategies)}",
+            fix=did_you_mean(unknown[0], settings.strategies) or "add it under strategies, or correct the name",
+        )  # fmt: skip
+    return sweep
 
 
 def local_plugins_of(path: Path) -> str:

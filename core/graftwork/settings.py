@@ -129,7 +129,7 @@ class Settings(Frozen):
     strategies: Annotated[dict[Name, tuple[Use, ...]], Field(min_length=1)]
     engine: Engine
     evidence: Evidence
-    sweep: Sweep
+    sweep: Sweep | None = None
 
     @property
     def source(self) -> Name:

@@ -14,6 +14,7 @@ from graftwork.files import read_json
 from graftwork.label_curves import LabelEquivalent, label_equivalent
 from graftwork.layout import Layout
 from graftwork.ledger import Ledger
+from graftwork.params_file import sweep_of
 from graftwork.settings import Settings
 
 Row = dict[str, Any]  # one cell, as the cells stage wrote it
@@ -78,10 +79,11 @@ class SweepFindings:
 
 def find_sweep(settings: Settings, layout: Layout) -> SweepFindings:
     """Read the cells and judge them: every transfer against scratch with the same labels and seeds."""
+    sweep = sweep_of(settings)
     rows = {
         (source, name, budget): held
         for source in settings.sources
-        for name in settings.sweep.strategies
+        for name in sweep.strategies
         for budget, held in _by_budget(read_json(layout.cells(source, name)))
     }
     transfers = [place for place in rows if place[1] != "scratch"]
@@ -91,8 +93,8 @@ def find_sweep(settings: Settings, layout: Layout) -> SweepFindings:
     return SweepFindings(
         points=tuple(reader.point(place, judged.get(place)) for place in rows),
         sources=settings.sources,
-        strategies=settings.sweep.strategies,
-        budgets=settings.sweep.labels_per_class,
+        strategies=sweep.strategies,
+        budgets=sweep.labels_per_class,
         seeds=len(settings.seeds),
         confidence=settings.evidence.confidence,
         margin=settings.evidence.margin,
@@ -129,7 +131,7 @@ class _Reader:
         )
 
     def _equivalent(self, source: str, reached: list[float]) -> LabelEquivalent:
-        budgets = self.settings.sweep.labels_per_class
+        budgets = sweep_of(self.settings).labels_per_class
         curve = np.array([_accuracies(self.rows[source, "scratch", budget]) for budget in budgets])
         return label_equivalent(budgets, curve, np.array(reached), self.settings.evidence.confidence)
 

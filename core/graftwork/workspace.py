@@ -62,7 +62,7 @@ def _check_item(context: Context, name: str, item: str) -> None:
         "score": list(settings.sources),
         "transfer": list(settings.strategies),
         "finetune": list(settings.strategies),
-        "cells": [f"{source}-{strategy}" for source in settings.sources for strategy in settings.sweep.strategies],
+        "cells": [f"{source}-{strategy}" for source in settings.sources for strategy in settings.strategies],
     }.get(name, [""])
     if item not in items:
         raise StateError(

@@ -116,7 +116,8 @@ def _remove_former(context: Context) -> None:
     """
     layout, settings = context.layout, context.settings
     strategies, sources = set(settings.strategies), set(settings.sources)
-    cells = {layout.cells(source, name).stem for source in sources for name in settings.sweep.strategies}
+    swept = settings.sweep.strategies if settings.sweep else ()
+    cells = {layout.cells(source, name).stem for source in sources for name in swept}
     for example, names in (
         (layout.start("x"), strategies), (layout.tuned("x"), strategies),
         (layout.score("x"), sources), (layout.cells("x", "y"), cells),

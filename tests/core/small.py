@@ -17,7 +17,8 @@ DATA = {"dataset": "npz", "path": "x", "validation": 0.2, "test": 0.2, "augmenta
 SETTINGS = Settings.model_validate(
     {
         "versions": {"graftwork": "0.1.0"}, "local_plugins": "x", "seed": 0, "seeds": (0, 1),
-        "data": {"source": DATA, "target": DATA}, "image": {"size": 32, "channels": 1}, "model": "mlp",
+        "data": {"source": DATA, "target": DATA}, "sources": ("source",),
+        "image": {"size": 32, "channels": 1}, "model": "mlp",
         "pretrain": TRAINING, "transfer": {"minimum_coverage": 0.5}, "finetune": TRAINING,
         "strategies": {"scratch": ()},
         "engine": {"device": "cpu", "threads": 1, "precision": "float32", "memory_format": "contiguous"},

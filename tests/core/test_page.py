@@ -87,7 +87,8 @@ def make_settings(augmentation: tuple[object, ...] = ("flip",)) -> Settings:
     return Settings.model_validate({
         "versions": {}, "local_plugins": "plugins", "seed": 0, "seeds": (7, 8, 9),
         "image": {"size": 8, "channels": 1},
-        "data": {"source": data(()), "target": data(augmentation)}, "model": "mlp", "pretrain": training,
+        "sources": ("source",), "data": {"source": data(()), "target": data(augmentation)}, "model": "mlp",
+        "pretrain": training,
         "transfer": {"minimum_coverage": 0.5}, "finetune": training, "engine": engine,
         "strategies": {"scratch": (), "better": ("full_copy",)},
         "evidence": {"confidence": 0.95, "margin": 0.01},

@@ -25,6 +25,7 @@ local_plugins: strategies
 seed: 0
 seeds: [0, 1]
 image: {size: 8, channels: 1}
+sources: [source]
 data:
   source:
     {dataset: npz, path: data/source.npz, validation: 0.2, test: 0.2, augmentation: [], image: null}
@@ -41,6 +42,7 @@ strategies:
   freeze: [full_copy, freeze]
 engine: {device: cpu, threads: 1, precision: float32, memory_format: contiguous}
 evidence: {confidence: 0.95, margin: 0.005}
+sweep: {strategies: [scratch, full_copy], labels_per_class: [2, 5], minimum_steps: 4}
 """
 
 

@@ -10,6 +10,7 @@ import torch
 from graftwork.files import write_json
 from graftwork.images import LabelledImages, load_split
 from graftwork.ledger import Trial
+from graftwork.params_file import sweep_of
 from graftwork.progress import Part
 from graftwork.splits import label_budgets
 from graftwork.stages import Context
@@ -51,7 +52,7 @@ def _budgets(context: Context) -> Iterator[tuple[int, LabelledImages]]:
     settings, layout = context.settings, context.layout
     data = settings.data["target"]
     raw, _ = load_raw(layout.raw("target"))
-    wanted = settings.sweep.labels_per_class
+    wanted = sweep_of(settings).labels_per_class
     chosen = label_budgets(raw, data, settings.seed, wanted, where=f"data.target ({data.path})")
     for budget, indices in chosen.items():
         yield budget, LabelledImages(torch.from_numpy(raw.images[indices]), torch.from_numpy(raw.labels[indices]))
@@ -60,7 +61,7 @@ def _budgets(context: Context) -> Iterator[tuple[int, LabelledImages]]:
 def _trials(context: Context, source: SourceWeights, train: LabelledImages) -> Trials:
     settings, layout = context.settings, context.layout
     validation, test = (load_split(layout.split("target", part)) for part in ("validation", "test"))
-    training = with_steps(settings.finetune, len(train), settings.sweep.minimum_steps)
+    training = with_steps(settings.finetune, len(train), sweep_of(settings).minimum_steps)
     return Trials(context, source, train, validation, training, test)
 
 
