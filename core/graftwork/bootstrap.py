@@ -20,8 +20,8 @@ def bootstrap_gain(strategy: Correct, scratch: Correct, confidence: float, repea
     repeats' quantiles. Where every image gains alike, this is Student's interval.
 
     Seeds aren't resampled: a handful can't show the tails of their own distribution. In simulation, resampling both
-    (the pigeonhole bootstrap: Owen, Ann. Appl. Stat. 2007) at 95 % covered 60–89 % with 2 to 5 seeds that differ
-    much, and was narrower than Student's interval; this procedure covered 95 % or more.
+    at 95 % (the pigeonhole bootstrap: Owen, Ann. Appl. Stat. 2007) covered 59 to 94 % with 2 to 5 seeds that differ
+    much, and was narrower than Student's interval; this procedure covered about 95 % or more.
     """
     from scipy.stats import t
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LOGARITHMIC_FROM = 8.0  # times the least cost
 NAME_CHARACTERS = 18
 CROWDED = 9.0  # points between two dots
+FEW = 8  # strategies, whose names all have room
 # Where a name may stand by its dot: offset, alignment. First up, away from the line of the best, which runs below.
 PLACES = (
     (-5, 5, "right", "bottom"), (5, 5, "left", "bottom"), (-7, 0, "right", "center"), (7, 0, "left", "center"),
@@ -88,13 +89,13 @@ def _scale(axes: Axes, costs: Sequence[float], tell: Callable[[float], str]) -> 
 
 
 def _name(axes: Axes, points: Sequence[Point], first: int) -> None:
-    """Write names by the dots where there is room; after the first ones only where it is clear whose they are."""
+    """Write names by the dots where there is room; of many, after the first, only those clear of others."""
     from matplotlib.transforms import Bbox
 
     dots = [axes.transData.transform((point.cost, 100 * point.accuracy.mean)) for point in points]
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in dots]
     for place, point in enumerate(points):
-        crowded = sum(abs(dot - dots[place]).max() < CROWDED for dot in dots) > 1
+        crowded = len(points) > FEW and sum(abs(dot - dots[place]).max() < CROWDED for dot in dots) > 1
         if place >= first and crowded and point.name != "scratch":
             continue
         for x, y, horizontal, vertical in PLACES:

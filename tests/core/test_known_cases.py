@@ -1,7 +1,7 @@
 """Cases whose answer is known: a source that learnt something helps, one that learnt noise doesn't.
 
 Scikit-learn's digits: the source tells ten digits apart on one half of the images, the target even from odd on the
-other half, from 40 labels. The shuffled source sees the same images, under labels that mean nothing.
+other half, from 20 labels. The shuffled source sees the same images, under labels that mean nothing.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ PARAMS = """\
 versions: {graftwork: 0.1.0}
 local_plugins: strategies
 seed: 0
-seeds: [0, 1, 2, 3, 4]
+seeds: [0, 1, 2, 3, 4, 5, 6, 7]
 image: {size: 8, channels: 1}
 data:
   source: {dataset: npz, path: source.npz, validation: 100, test: 100, augmentation: []}
-  target: {dataset: npz, path: target.npz, validation: 100, test: 500, labels: 40, augmentation: []}
+  target: {dataset: npz, path: target.npz, validation: 100, test: 500, labels: 20, augmentation: []}
 model: {mlp: {hidden: [64, 64]}}
 pretrain: {epochs: 30, batch_size: 50, optimizer: adamw, lr: 0.01, weight_decay: 0.05, warmup_fraction: 0.2}
 transfer: {minimum_coverage: 0.5}
-finetune: {epochs: 20, batch_size: 25, optimizer: adamw, lr: 0.005, weight_decay: 0.05, warmup_fraction: 0.2,
+finetune: {epochs: 20, batch_size: 20, optimizer: adamw, lr: 0.005, weight_decay: 0.05, warmup_fraction: 0.2,
            validate_every_epochs: 5}
 strategies: {scratch: [], full_copy: [full_copy]}
 engine: {device: cpu, threads: 1, precision: float32, memory_format: contiguous}
@@ -59,7 +59,7 @@ def run(folder: Path, *, shuffled: bool, seed: int = 0) -> dict[str, Any]:
 
 
 def test_a_source_that_learnt_what_the_target_needs_comes_out_positive(tmp_path: Path) -> None:
-    """Of ten other global seeds, each gave a gain of 4 points or more, and `positive`."""
+    """The same for global seeds 0 to 10: each came out positive, the least of the intervals' ends at +3.5 points."""
     found = run(tmp_path, shuffled=False)
     gain = found["strategies"]["full_copy"]["gain"]
     assert found["source"]["accuracy"] > 0.9
@@ -68,7 +68,7 @@ def test_a_source_that_learnt_what_the_target_needs_comes_out_positive(tmp_path:
 
 
 def test_a_source_that_learnt_noise_comes_out_as_no_help(tmp_path: Path) -> None:
-    """Of ten other global seeds, none gave a gain whose interval lies above zero."""
+    """The same for global seeds 0 to 10: none came out positive, the gains between −5.3 and +2.6 points."""
     found = run(tmp_path, shuffled=True)
     gain = found["strategies"]["full_copy"]["gain"]
     assert found["source"]["accuracy"] < 0.25, "there is nothing to learn in shuffled labels"
