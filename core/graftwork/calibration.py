@@ -1,4 +1,4 @@
-"""How far a model's confidence can be trusted: expected calibration error, and the temperature that mends it.
+"""How far a model's confidence can be trusted: calibration error, its bins, and the temperature that mends it.
 
 Guo et al., ICML 2017, arXiv 1706.04599.
 """
@@ -6,6 +6,7 @@ Guo et al., ICML 2017, arXiv 1706.04599.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,22 +15,49 @@ BINS = 15
 SMALLEST = 1e-12
 
 
-def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> float:
-    """Return Σ_bins (share of images) · |accuracy − mean confidence|, of probabilities (images, classes).
+@dataclass(frozen=True)
+class Reliability:
+    """Answers sorted by confidence into bins of equal width, open to the left: (a, b]."""
 
-    Confidence is the largest probability; bins are of equal width, open to the left: (a, b].
-    """
+    counts: tuple[int, ...]  # of answers in each bin
+    correct: tuple[float, ...]  # of them right
+    confidence: tuple[float, ...]  # the sum of their confidences
+
+    def __add__(self, other: Reliability) -> Reliability:
+        """Pool the answers of two."""
+        pairs = ((self.counts, other.counts), (self.correct, other.correct), (self.confidence, other.confidence))
+        counts, correct, confidence = (tuple(a + b for a, b in zip(*pair, strict=True)) for pair in pairs)
+        return Reliability(tuple(map(int, counts)), correct, confidence)
+
+    def error(self) -> float:
+        """Return the expected calibration error: Σ_bins (share of answers) · |accuracy − mean confidence|."""
+        gaps = (abs(right - sure) for right, sure in zip(self.correct, self.confidence, strict=True))
+        return math.fsum(gaps) / sum(self.counts)
+
+
+def reliability(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Reliability:
+    """Sort the answers of probabilities (images, classes); confidence is the largest of an image."""
     confidence, predicted = probabilities.double().max(dim=1)
-    return calibration_gap(confidence, predicted == labels, bins)
+    return binned(confidence, predicted == labels, bins)
+
+
+def binned(confidence: Tensor, correct: Tensor, bins: int = BINS) -> Reliability:
+    """Sort answers of these confidences (images,), with whether each was correct (images,)."""
+    edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
+    place = torch.bucketize(confidence.double(), edges[1:-1])
+    values = torch.stack([torch.ones(len(place), dtype=torch.float64), correct.double(), confidence.double()])
+    counts, right, sure = torch.zeros(3, bins, dtype=torch.float64).index_add_(1, place, values).tolist()
+    return Reliability(tuple(map(int, counts)), tuple(right), tuple(sure))
+
+
+def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> float:
+    """Return the error of probabilities (images, classes)."""
+    return reliability(probabilities, labels, bins).error()
 
 
 def calibration_gap(confidence: Tensor, correct: Tensor, bins: int = BINS) -> float:
     """Return the same, of confidences (images,) and whether each answer was correct (images,)."""
-    edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
-    place = torch.bucketize(confidence.double(), edges[1:-1])
-    gap = correct.double() - confidence.double()
-    sums = torch.zeros(bins, dtype=torch.float64).index_add_(0, place, gap)
-    return float(sums.abs().sum() / len(confidence))
+    return binned(confidence, correct, bins).error()
 
 
 def scaled(probabilities: Tensor, temperature: float) -> Tensor:

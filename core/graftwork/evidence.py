@@ -20,7 +20,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds with Student's interval for it."""
+    """A mean over seeds with an interval for it."""
 
     mean: float
     low: float
@@ -29,6 +29,10 @@ class Interval:
     def within(self, least: float, most: float) -> Interval:
         """Return the part of it that lies between two bounds of what was measured."""
         return Interval(self.mean, max(self.low, least), min(self.high, most))
+
+    def excludes_zero(self) -> bool:
+        """Return whether all of it lies on one side of zero."""
+        return self.low > 0 or self.high < 0
 
 
 def student_interval(values: Sequence[float], confidence: float) -> Interval:

@@ -1,35 +1,22 @@
-"""What a run found out: the figures behind the report, from reading the test images once."""
+"""What a run found out: the figures behind the report."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import torch
-
-from graftwork.calibration import expected_calibration_error, scaled
-from graftwork.engine import Machine, Normalise, predict, prepare
-from graftwork.errors import WeightsError
-from graftwork.evidence import (
-    Interval,
-    VerdictName,
-    corrected_verdict,
-    holm,
-    paired_gain,
-    paired_p_value,
-    student_interval,
-    verdict,
-)
+from graftwork.bootstrap import bootstrap_gain
+from graftwork.calibration import Reliability
+from graftwork.cost import Cost
+from graftwork.evaluation import Answers, Evaluation
+from graftwork.evidence import Interval, VerdictName, judge, student_interval
 from graftwork.files import read_json
 from graftwork.histories import read_history
-from graftwork.images import LabelledImages, load_split
 from graftwork.layout import Layout
-from graftwork.models import build_model
 from graftwork.registry import Registry
-from graftwork.settings import Evidence, Settings
+from graftwork.scoring import SourceScores
+from graftwork.settings import Settings
 from graftwork.timings import read_timing
-from graftwork.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -42,15 +29,23 @@ class StrategyFindings:
     per_seed: tuple[float, ...]
     validation_accuracy: float  # mean over seeds of the selected epochs'
     gain: Interval | None  # over scratch, paired by seed; None for scratch itself
+    bootstrap: Interval | None  # the same gain's interval, covering the draw of test images too
     verdict: VerdictName | None
     p: float | None  # of no gain, corrected by Holm for the number of strategies
     calibration_error: float  # expected, on the test images; mean over seeds
     scaled_calibration_error: float  # the same at the temperatures that validation chose
+    reliability: tuple[Reliability, Reliability]  # on the test images, plain and scaled; pooled over seeds
     confusion: tuple[tuple[int, ...], ...]  # rows: true class, columns: predicted; summed over seeds
-    trainable_share: float  # of the model's parameters
+    cost: Cost
+    similarity: float  # of its features to the source's (linear CKA, 0 to 1), mean over seeds
     seconds: float | None  # mean over seeds; None where another machine computed it
     history: list[dict[str, float]]  # seed, epoch, loss, validation_accuracy
     manifest: dict[str, Any]
+
+    @property
+    def undone(self) -> bool:
+        """Whether the gain's interval lies off zero, but Holm's correction doesn't let a verdict rest on it."""
+        return self.gain is not None and self.verdict == "inconclusive" and self.gain.excludes_zero()
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,8 @@ class Findings:
     source_accuracy: float
     source_history: list[dict[str, float]]
     source_seconds: float | None
+    scores: tuple[SourceScores, ...]  # of all sources; the first is transferred from
+    recommendations: dict[str, Any]  # strategy → what was tried, and why its stack was chosen
     training_images: int
     test_images: int
     confidence: float
@@ -98,135 +95,82 @@ class Findings:
 
 
 def find(settings: Settings, registry: Registry, layout: Layout) -> Findings:
-    """Evaluate every strategy and seed on the target's test images: the only place that reads them."""
-    machine = prepare(settings.engine)
-    card = read_json(layout.card("target"))
-    test = load_split(layout.split("target", "test"))
-    source = read_json(layout.source_weights(settings.source) / "metrics.json")
-    probe = _Probe(settings, registry, layout, machine, test, tuple(card["classes"]))
-    scratch = probe.evaluate("scratch")
-    source_history = layout.source_weights(settings.source) / "history.csv"
-    seconds = read_timing(layout.timings(f"source-{settings.source}"), source_history)
+    """Evaluate every strategy and seed on the target's test images, and judge."""
+    source = settings.source
+    evaluation = Evaluation.begin(settings, registry, layout)
+    answers = {name: evaluation.answers(name) for name in settings.strategies}
+    source_history = layout.source_weights(source) / "history.csv"
+    seconds = read_timing(layout.timings(f"source-{source}"), source_history)
     return Findings(
-        strategies=_corrected([probe.findings(name, scratch) for name in settings.strategies], settings.evidence),
-        classes=tuple(card["classes"]),
-        source_classes=tuple(read_json(layout.card(settings.source))["classes"]),
-        source_accuracy=source["accuracy"],
+        strategies=_judged(settings, layout, answers),
+        classes=evaluation.classes,
+        source_classes=tuple(read_json(layout.card(source))["classes"]),
+        source_accuracy=read_json(layout.source_weights(source) / "metrics.json")["accuracy"],
         source_history=read_history(source_history),
         source_seconds=sum(seconds) if seconds else None,
-        training_images=sum(card["splits"]["train"]),
-        test_images=len(test),
+        scores=tuple(SourceScores.from_json(read_json(layout.score(name))) for name in settings.sources),
+        recommendations=read_json(layout.recommendation),
+        training_images=sum(read_json(layout.card("target"))["splits"]["train"]),
+        test_images=len(evaluation.test),
         confidence=settings.evidence.confidence,
         margin=settings.evidence.margin,
     )
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """What one strategy's seeds answered."""
-
-    matrices: torch.Tensor  # confusion (seeds, classes, classes)
-    validation_accuracy: float
-    calibration_error: float
-    scaled_calibration_error: float
-
-    def accuracies(self) -> list[float]:
-        """Return the share of correct answers of each seed."""
-        return [float(matrix.diagonal().sum() / matrix.sum()) for matrix in self.matrices.double()]
-
-
-@dataclass(frozen=True)
-class _Probe:
-    settings: Settings
-    registry: Registry
-    layout: Layout
-    machine: Machine
-    test: LabelledImages
-    classes: tuple[str, ...]
-
-    def evaluate(self, name: str) -> _Answers:
-        """Return what the seeds' weights answer to the test images."""
-        selection = read_json(self.layout.tuned(name) / "selection.json")
-        matrices, errors = [], []
-        for seed in self.settings.seeds:
-            answers = self._answers(self.layout.tuned(name) / f"seed-{seed}.safetensors")
-            cells = self.test.labels * len(self.classes) + answers.argmax(dim=1)
-            matrices.append(torch.bincount(cells, minlength=len(self.classes) ** 2).view(len(self.classes), -1))
-            mended = scaled(answers, selection[str(seed)]["temperature"])
-            errors.append([expected_calibration_error(found, self.test.labels) for found in (answers, mended)])
-        chosen = [found["validation_accuracy"] for found in selection.values()]
-        raw, mended_error = torch.tensor(errors, dtype=torch.float64).mean(dim=0).tolist()
-        return _Answers(torch.stack(matrices), sum(chosen) / len(chosen), raw, mended_error)
-
-    def findings(self, name: str, scratch: _Answers) -> StrategyFindings:
-        evidence = self.settings.evidence
-        found = scratch if name == "scratch" else self.evaluate(name)
-        accuracy, control = found.accuracies(), scratch.accuracies()
-        gain = None if name == "scratch" else paired_gain(accuracy, control, evidence.confidence)
-        manifest = read_json(self.layout.start(name) / "manifest.json")
-        history_file = self.layout.tuned(name) / "history.csv"
-        history = read_history(history_file)
-        seconds = read_timing(self.layout.timings(name), history_file)
-        return StrategyFindings(
-            name=name,
-            stack=tuple(use.name for use in self.settings.strategies[name]),
-            accuracy=student_interval(accuracy, evidence.confidence).within(0.0, 1.0),
-            per_seed=tuple(accuracy),
-            validation_accuracy=found.validation_accuracy,
-            gain=gain,
-            verdict=None if gain is None else verdict(gain, evidence.margin),
-            p=None if gain is None else paired_p_value(accuracy, control),
-            calibration_error=found.calibration_error,
-            scaled_calibration_error=found.scaled_calibration_error,
-            confusion=tuple(tuple(row) for row in found.matrices.sum(dim=0).tolist()),
-            trainable_share=_trainable_share(manifest),
-            seconds=sum(seconds) / len(seconds) if seconds else None,
-            history=history,
-            manifest=manifest,
-        )
-
-    def _answers(self, path: Path) -> torch.Tensor:
-        tensors, contract = load_weights(path)
-        if contract.classes != self.classes:
-            raise WeightsError(
-                f"The weights know the classes {', '.join(contract.classes)}", where=str(path),
-                expected=", ".join(self.classes), fix="graftwork run",
-            )  # fmt: skip
-        model = build_model(self.settings, self.registry, len(self.classes), seed=0)
-        model.load_state_dict(tensors)
-        normalise = Normalise(contract, self.machine)
-        return predict(self.machine.place(model), self.test, normalise, self.machine)
+def _judged(settings: Settings, layout: Layout, answers: dict[str, Answers]) -> tuple[StrategyFindings, ...]:
+    """Return the figures of every strategy, compared with scratch's; p and verdicts corrected for their number."""
+    evidence, control = settings.evidence, answers["scratch"]
+    transfers = [name for name in answers if name != "scratch"]
+    pairs = [(answers[name].accuracies(), control.accuracies()) for name in transfers]
+    judgements = dict(zip(transfers, judge(pairs, evidence.confidence, evidence.margin), strict=True))
+    found = []
+    for name, given in answers.items():
+        figures, judged = _figures(settings, layout, name, given), judgements.get(name)
+        if judged is not None:
+            wider = bootstrap_gain(given.correct.numpy(), control.correct.numpy(), evidence.confidence)
+            figures = replace(figures, gain=judged.gain, bootstrap=wider, verdict=judged.verdict, p=judged.p)
+        found.append(figures)
+    return tuple(found)
 
 
-def _corrected(strategies: list[StrategyFindings], evidence: Evidence) -> tuple[StrategyFindings, ...]:
-    """Correct p and verdicts for the number of strategies that were compared with scratch."""
-    corrected = iter(holm([found.p for found in strategies if found.p is not None]))
-    result = []
-    for found in strategies:
-        if found.gain is not None:
-            p = next(corrected)
-            found = replace(found, p=p, verdict=corrected_verdict(found.gain, evidence.margin, p, evidence.confidence))
-        result.append(found)
-    return tuple(result)
-
-
-def _trainable_share(manifest: dict[str, Any]) -> float:
-    sizes = [
-        (fate["trainable"], int(torch.Size(fate["shape"]).numel()))
-        for fate in manifest["tensors"]
-        if fate["trainable"] is not None
-    ]
-    return sum(size for trainable, size in sizes if trainable) / sum(size for _, size in sizes)
+def _figures(settings: Settings, layout: Layout, name: str, found: Answers) -> StrategyFindings:
+    """Put one strategy's answers into figures, without comparing them."""
+    history = layout.tuned(name) / "history.csv"
+    seconds = read_timing(layout.timings(name), history)
+    plain, mended = found.calibration_errors()
+    return StrategyFindings(
+        name=name,
+        stack=tuple(entry["name"] for entry in found.manifest["stack"]),
+        accuracy=student_interval(found.accuracies(), settings.evidence.confidence).within(0.0, 1.0),
+        per_seed=tuple(found.accuracies()),
+        validation_accuracy=found.validation_accuracy,
+        gain=None,
+        bootstrap=None,
+        verdict=None,
+        p=None,
+        calibration_error=plain,
+        scaled_calibration_error=mended,
+        reliability=found.pooled(),
+        confusion=tuple(tuple(row) for row in found.confusion.tolist()),
+        cost=found.cost,
+        similarity=found.similarity,
+        seconds=sum(seconds) / len(seconds) if seconds else None,
+        history=read_history(history),
+        manifest=found.manifest,
+    )
 
 
 def _metrics(found: StrategyFindings) -> dict[str, Any]:
     result: dict[str, Any] = {
         "accuracy": {**asdict(found.accuracy), "per_seed": list(found.per_seed)},
         "validation_accuracy": found.validation_accuracy,
-        "trainable_share": found.trainable_share,
+        "trainable_share": found.cost.trainable_share,
+        "cost": asdict(found.cost),
         "coverage": found.manifest["coverage"],
+        "feature_similarity": found.similarity,
         "calibration_error": {"plain": found.calibration_error, "scaled": found.scaled_calibration_error},
     }
-    if found.gain is not None:
-        result["gain"] = {**asdict(found.gain), "verdict": found.verdict, "p": found.p}
+    if found.gain is not None and found.bootstrap is not None:
+        both = {"low": found.bootstrap.low, "high": found.bootstrap.high}
+        result["gain"] = {**asdict(found.gain), "verdict": found.verdict, "p": found.p, "bootstrap": both}
     return result

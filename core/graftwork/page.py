@@ -5,18 +5,22 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from graftwork.bootstrap import REPEATS
+from graftwork.cost_plot import Point, cost_svg, undominated
 from graftwork.evidence import RULES, Interval
 from graftwork.findings import Findings
 from graftwork.plots import Spread, cividis, curve, curves_svg, spreads_svg
 from graftwork.provenance import Provenance
+from graftwork.reliability_plot import bins, reliability_svg
+from graftwork.scoring import TITLES
 from graftwork.settings import Settings, Use
-from graftwork.verdicts import headline, percent, points
+from graftwork.verdicts import corrected_for, lead, others, percent, points, size
 
 SYMBOLS = {"positive": "▲", "neutral": "=", "negative": "▼", "inconclusive": "?"}
 # Where a figure and what belongs to it must not be torn apart: "82.9 %", "+3.5 [+1.5, +5.5]".
@@ -55,29 +59,34 @@ class Sample:
 
 def render(findings: Findings, settings: Settings, provenance: Provenance, samples: dict[str, Path]) -> str:
     """Return the page as one self-contained document; equal arguments give equal bytes."""
-    environment = Environment(
+    page = environment().get_template("report.html.j2")
+    return page.render(
+        found=findings, settings=settings, provenance=provenance, rules=RULES, symbols=SYMBOLS, repeats=REPEATS,
+        samples=[_sample(name, path, settings) for name, path in samples.items()],
+        **_sentences(findings), **_plots(findings), **_classes(findings), **_costs(findings), **_calibration(findings),
+        **_scores(findings),
+    )  # fmt: skip
+
+
+def environment() -> Environment:
+    """Return what turns a template into a page: everything is escaped, and nothing may be missing."""
+    found = Environment(
         autoescape=True,
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "interval": _interval, "points": points, "stack": _stack}
-    page = environment.get_template("report.html.j2")
-    return page.render(
-        found=findings, settings=settings, provenance=provenance, rules=RULES, symbols=SYMBOLS,
-        samples=[_sample(name, path, settings) for name, path in samples.items()],
-        **_sentences(findings), **_plots(findings), **_classes(findings),
-    )  # fmt: skip
+    found.filters |= {
+        "percent": _percent, "interval": _interval, "points": points, "range": _range, "stack": _stack, "size": size,
+    }  # fmt: skip
+    return found
 
 
 def _sentences(findings: Findings) -> dict[str, Any]:
-    """Split the headline into the sentence on the chosen strategy, and the clauses on the others."""
-    whole = headline(findings)
-    kept = tuple(one for one in findings.strategies if one is findings.chosen or one is findings.scratch)
-    lead = headline(replace(findings, strategies=kept))
-    rest = whole.removeprefix(lead).strip()
-    return {"whole": whole, "lead": _tied(lead), "rest": _tied(rest)}
+    """Return the headline's sentence on the chosen strategy, and the clauses on the others."""
+    first, rest = lead(findings), " ".join(others(findings))
+    return {"lead": _tied(first), "rest": _tied(rest), "corrected": corrected_for(findings)}
 
 
 def _tied(text: str) -> str:
@@ -94,6 +103,37 @@ def _plots(findings: Findings) -> dict[str, Any]:
         "curves": curves_svg(histories, findings.source_history),
         "curve_rows": {**curves, "source model": curve(findings.source_history)},
     }
+
+
+def _costs(findings: Findings) -> dict[str, Any]:
+    """Draw accuracy against seconds, where this machine knows them all, and against bytes."""
+    stored = [Point(one.name, one.cost.stored_bytes, one.accuracy) for one in findings.strategies]
+    timed = [Point(one.name, one.seconds, one.accuracy) for one in findings.strategies if one.seconds is not None]
+    timed = timed if len(timed) == len(stored) else []
+    return {
+        "stored_plot": cost_svg(stored, "stored", lambda value: size(round(value))),
+        "timed_plot": cost_svg(timed, "seconds per seed") if timed else None,
+        "stored_best": [point.name for point in undominated(stored)],
+        "timed_best": [point.name for point in undominated(timed)],
+    }
+
+
+def _calibration(findings: Findings) -> dict[str, Any]:
+    """Draw the reliability of scratch and of the chosen strategy, and return its bins."""
+    shown = {found.name: found.reliability for found in (findings.scratch, findings.chosen)}
+    tables = {name: list(zip(*map(bins, both), strict=True)) for name, both in shown.items()}
+    names = [found.name for found in findings.strategies]
+    return {"reliability": reliability_svg(shown, names), "reliability_rows": tables}
+
+
+def _scores(findings: Findings) -> dict[str, Any]:
+    """Return the scores' table: a row for each score, a column for each source and one for no training at all."""
+    names = [one.source for one in findings.scores]
+    rows = [
+        (title, [one.scores[key] for one in findings.scores], findings.scores[0].untrained.get(key))
+        for key, title in TITLES.items()
+    ]
+    return {"score_columns": [*names, "untrained"], "score_rows": rows}
 
 
 def _classes(findings: Findings) -> dict[str, Any]:
@@ -165,6 +205,10 @@ def _use(use: Use | str) -> str:
 
 def _percent(fraction: float | None) -> str:
     return "–" if fraction is None else percent(fraction)
+
+
+def _range(interval: Interval) -> str:
+    return points(interval).partition(" ")[2]
 
 
 def _interval(interval: Interval) -> str:

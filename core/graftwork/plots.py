@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -95,11 +96,11 @@ def spreads_svg(rows: Sequence[Spread]) -> Markup:
 
     with matplotlib.rc_context(style("spreads")):
         height = 0.55 + 0.55 * len(rows)
-        figure = _figure(height)
+        figure = blank(height)
         axes = figure.add_axes((0.02, 0.47 / height, 0.95, 1 - 0.5 / height))
         draw_spreads(axes, rows)
         means = "; ".join(f"{row.name} {100 * row.accuracy.mean:.1f} %" for row in rows)
-        return _svg(figure, f"Test accuracy of each strategy: its seeds, mean and interval. {means}")
+        return as_svg(figure, f"Test accuracy of each strategy: its seeds, mean and interval. {means}")
 
 
 def curves_svg(histories: Mapping[str, History], source: History) -> Markup:
@@ -110,7 +111,7 @@ def curves_svg(histories: Mapping[str, History], source: History) -> Markup:
     panels = len(names) + 1
     palette, lines = colours(list(histories)), -(-panels // 2)
     with matplotlib.rc_context(style("curves")):
-        figure = _figure(0.2 + 1.45 * lines, layout="constrained")
+        figure = blank(0.2 + 1.45 * lines, layout="constrained")
         grid = figure.subplots(lines, 2, sharey=True, squeeze=False).flatten()
         for axes, name in zip(grid, names, strict=False):
             _draw_curve(axes, curve(histories["scratch"]), CONTROL, "--")
@@ -124,7 +125,7 @@ def curves_svg(histories: Mapping[str, History], source: History) -> Markup:
         for axes in grid[max(panels - 2, 0) : panels]:
             axes.set_xlabel("epoch")
         listed = ", ".join([*names, "the source model"])
-        return _svg(figure, f"Validation accuracy in percent against epoch, scratch behind each: {listed}")
+        return as_svg(figure, f"Validation accuracy in percent against epoch, scratch behind each: {listed}")
 
 
 def _draw_curve(axes: Axes, found: Curve, colour: str, line: str) -> None:
@@ -162,7 +163,8 @@ def style(salt: str) -> dict[Any, Any]:
     }  # fmt: skip
 
 
-def _figure(height_inches: float, layout: Any = None) -> Figure:
+def blank(height_inches: float, layout: Any = None) -> Figure:
+    """Return an empty figure as wide as a phone, without pyplot's global state."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -171,10 +173,18 @@ def _figure(height_inches: float, layout: Any = None) -> Figure:
     return figure
 
 
-def _svg(figure: Figure, label: str) -> Markup:
-    text = io.StringIO()
+@contextmanager
+def any_glyphs() -> Iterator[None]:
+    """Let matplotlib lay out text of any script: the browser has fonts that it hasn't."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # the browser has fonts that matplotlib hasn't
+        warnings.filterwarnings("ignore", message="Glyph")
+        yield
+
+
+def as_svg(figure: Figure, label: str) -> Markup:
+    """Return a figure as SVG in the page's text colour, named for those who can't see it."""
+    text = io.StringIO()
+    with any_glyphs():
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     drawing = text.getvalue()
     drawing = drawing[drawing.index("<svg") :]

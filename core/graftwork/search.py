@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -60,6 +61,11 @@ class Recommendation:
 def plain(stack: Stack) -> list[dict[str, Any]]:
     """Return a stack as plain values."""
     return [use.model_dump() for use in stack]
+
+
+def stack_text(stack: Stack) -> str:
+    """Return a stack as the ledger writes it."""
+    return json.dumps(plain(stack), sort_keys=True)
 
 
 def stack_from(stored: Sequence[Mapping[str, Any]]) -> Stack:

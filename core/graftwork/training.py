@@ -37,7 +37,6 @@ class Trained:
     history: list[dict[str, float]]  # a row for each validated epoch
     best_epoch: int  # 0 where the weights don't come from one epoch
     seconds: float
-    trainable: int  # of the model's parameters
     notes: dict[str, float]
 
 
@@ -139,8 +138,7 @@ class _Loop:
         temperature = fit_temperature(probabilities, self.job.validation.labels)
         history = self.history or [{"epoch": 0, "loss": self._training_loss(), "validation_accuracy": accuracy}]
         seconds = self.seconds + time.perf_counter() - started
-        trainable = sum(p.numel() for name, p in self.model.named_parameters() if name in self.may_train)
-        return Trained(outcome.tensors, accuracy, temperature, history, epoch, seconds, trainable, outcome.notes)
+        return Trained(outcome.tensors, accuracy, temperature, history, epoch, seconds, outcome.notes)
 
     def summary(self) -> str:
         """Say where training is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graftwork.evidence import Interval, VerdictName
+from graftwork.evidence import Interval
 from graftwork.findings import Findings, StrategyFindings
 
 OUTCOMES = {
@@ -23,30 +23,49 @@ MOST_CLAUSES = 5  # of more strategies, each gets its name alone
 
 def headline(findings: Findings) -> str:
     """Return the verdict on the strategy that validation chose, then a clause for each other."""
+    return " ".join([lead(findings), *others(findings)])
+
+
+def lead(findings: Findings) -> str:
+    """Return the verdict on the strategy that validation chose."""
     chosen = findings.chosen
     if chosen.gain is None or chosen.verdict is None:
         return f"From scratch: {percent(chosen.accuracy.mean)}. No strategy that transfers was run."
-    first = (
-        f"{OUTCOMES[chosen.verdict]}: {chosen.name} reaches {percent(chosen.accuracy.mean)} against "
+    why = f" once {corrected_for(findings)}" if chosen.undone else ""
+    return (
+        f"{OUTCOMES[chosen.verdict]}{why}: {chosen.name} reaches {percent(chosen.accuracy.mean)} against "
         f"{percent(findings.scratch.accuracy.mean)} from scratch, {points(chosen.gain)} points, "
         f"with {findings.training_images} labelled images."
     )
-    others = [found for found in findings.transfers if found is not chosen]
-    if len(others) > MOST_CLAUSES:
-        return " ".join([first, *_grouped(others)])
-    return " ".join([first, *(_clause(found, chosen.verdict) for found in others)])
 
 
-def _grouped(others: list[StrategyFindings]) -> list[str]:
-    """Return one sentence for each verdict, with the names of all that came out so."""
-    names = {word: [found.name for found in others if found.verdict == word] for word in BY_ITSELF}
-    return [f"{BY_ITSELF[word].capitalize()}: {', '.join(held)}." for word, held in names.items() if held]
+def others(findings: Findings) -> list[str]:
+    """Return a clause for each of the other strategies; of many, one for each verdict."""
+    chosen = findings.chosen
+    rest = [found for found in findings.transfers if found is not chosen]
+    if len(rest) <= MOST_CLAUSES:
+        return [_clause(findings, found) for found in rest]
+    named: dict[str, list[str]] = {}
+    for found in sorted(rest, key=lambda found: (list(BY_ITSELF).index(str(found.verdict)), found.undone)):
+        named.setdefault(_said(findings, found).capitalize(), []).append(found.name)
+    return [f"{said}: {', '.join(names)}." for said, names in named.items()]
 
 
-def _clause(found: StrategyFindings, before: VerdictName) -> str:
-    assert found.gain is not None and found.verdict is not None
-    also = " too" if found.verdict == before == "positive" else ""
-    return f"{found.name} {BY_ITSELF[found.verdict]}{also} ({points(found.gain)})."
+def corrected_for(findings: Findings) -> str:
+    """Return what Holm's correction takes account of."""
+    return f"corrected for {len(findings.transfers)} strategies"
+
+
+def _clause(findings: Findings, found: StrategyFindings) -> str:
+    assert found.gain is not None
+    also = " too" if found.verdict == findings.chosen.verdict == "positive" else ""
+    return f"{found.name} {_said(findings, found)}{also} ({points(found.gain)})."
+
+
+def _said(findings: Findings, found: StrategyFindings) -> str:
+    """Return a verdict in words; of an interval off zero, why it is none."""
+    assert found.verdict is not None
+    return BY_ITSELF[found.verdict] + (f" once {corrected_for(findings)}" if found.undone else "")
 
 
 def percent(fraction: float) -> str:
@@ -62,3 +81,11 @@ def points(gain: Interval) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as `1.4 MB`, with decimal units."""
+    value, units = float(count), ["bytes", "kB", "MB", "GB"]
+    while value >= 999.5 and len(units) > 1:
+        value, units = value / 1000, units[1:]
+    return f"{value:.3g} {units[0]}"

@@ -93,16 +93,6 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return result.hexdigest()
 
 
-def changed_bytes(tensors: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> int:
-    """Return the bytes of the tensors that aren't bit-equal to the reference's of the same name."""
-    changed = (t for name, t in tensors.items() if name not in reference or not _same(t, reference[name]))
-    return sum(tensor.numel() * tensor.element_size() for tensor in changed)
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu())
-
-
 def tensor_bytes(tensor: Tensor) -> bytes:
     """Return a tensor's bytes in memory order, whatever its type."""
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

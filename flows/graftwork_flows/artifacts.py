@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from graftwork.files import read_json
 from graftwork.layout import Layout
 from graftwork.pictures import gains_png_url
-from graftwork.verdicts import percent
+from graftwork.verdicts import percent, size
 
 
 def publish(layout: Layout) -> str:
@@ -46,7 +46,8 @@ def _summary(metrics: dict[str, Any], rows: list[dict[str, str]], layout: Layout
 ![Test accuracy of each strategy: a dot for each seed, the mean with its interval]({gains_png_url(metrics)})
 
 Source model: {percent(metrics["source"]["accuracy"])}. Target: {target["training_images"]} labelled training images,
-{target["test_images"]} test images, read once by this run. Intervals are over {target["seeds"]} paired seeds.
+{target["test_images"]} test images, read once by this run. Intervals are over {target["seeds"]} paired seeds; the one
+"with test images" covers the draw of these too.
 
 The whole report: `{layout.report / "report.html"}` (`graftwork report --open`)
 """
@@ -64,9 +65,19 @@ def _row(name: str, found: dict[str, Any]) -> dict[str, str]:
         "strategy": name,
         "accuracy": percent(accuracy["mean"]),
         "interval": f"{percent(accuracy['low'])} – {percent(accuracy['high'])}",
-        "gain over scratch": f"{100 * gain['mean']:+.1f} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
-        if gain
-        else "–",
-        "verdict": gain["verdict"] if gain else "control",
+        "gain over scratch": f"{100 * gain['mean']:+.1f} {_range(gain)}" if gain else "–",
+        "with test images": _range(gain["bootstrap"]) if gain else "–",
+        "verdict": _verdict(gain) if gain else "control",
         "trainable": percent(found["trainable_share"]),
+        "stored": size(found["cost"]["stored_bytes"]),
     }
+
+
+def _range(interval: dict[str, float]) -> str:
+    return f"[{100 * interval['low']:+.1f}, {100 * interval['high']:+.1f}]"
+
+
+def _verdict(gain: dict[str, Any]) -> str:
+    """Return the verdict; where the interval lies off zero and yet decides nothing, why."""
+    undone = gain["verdict"] == "inconclusive" and (gain["low"] > 0 or gain["high"] < 0)
+    return "inconclusive once corrected for all strategies" if undone else str(gain["verdict"])

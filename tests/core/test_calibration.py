@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from graftwork.calibration import calibration_gap, expected_calibration_error, fit_temperature, scaled
+from graftwork.calibration import (
+    binned,
+    calibration_gap,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+    scaled,
+)
+from graftwork.reliability_plot import bins
 
 
 def logits_and_labels(sharpness: float, count: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,3 +61,26 @@ def test_scaling_mends_the_error_and_changes_no_answer() -> None:
 
 def test_certain_answers_have_a_finite_temperature() -> None:
     assert 0 < fit_temperature(torch.eye(3)[[0, 1, 2, 0]], torch.tensor([0, 1, 2, 1])) <= 20.1
+
+
+def test_the_bins_hold_every_answer_once_and_pool() -> None:
+    logits, labels = logits_and_labels(2.0, 500)
+    probabilities = logits.softmax(dim=1)
+    halves = [reliability(probabilities[part], labels[part]) for part in (slice(0, 200), slice(200, 500))]
+    whole = reliability(probabilities, labels)
+    pooled = halves[0] + halves[1]
+    assert sum(whole.counts) == 500 and pooled.counts == whole.counts
+    assert pooled.confidence == pytest.approx(whole.confidence) and pooled.correct == whole.correct
+    assert pooled.error() == pytest.approx(expected_calibration_error(probabilities, labels))
+
+
+def test_each_bin_tells_its_mean_confidence_and_accuracy() -> None:
+    found = bins(binned(torch.tensor([0.2, 0.25, 0.9]), torch.tensor([True, False, True]), bins=4))
+    assert [(one.low, one.high, one.count) for one in found] == [
+        (0, 0.25, 2),
+        (0.25, 0.5, 0),
+        (0.5, 0.75, 0),
+        (0.75, 1, 1),
+    ]
+    assert (found[0].confidence, found[0].accuracy) == (pytest.approx(0.225), 0.5)
+    assert (found[1].confidence, found[1].accuracy) == (None, None)

@@ -51,10 +51,8 @@ def test_a_model_takes_the_images_that_are_set(use: Use, channels: int) -> None:
 
 
 def test_the_source_may_have_images_of_its_own() -> None:
-    own = SETTINGS.data.source.model_copy(update={"image": ImageFormat(size=64, channels=3)})
-    both = settings(timm_model("test_vit")).model_copy(
-        update={"data": SETTINGS.data.model_copy(update={"source": own})}
-    )
+    own = SETTINGS.data["source"].model_copy(update={"image": ImageFormat(size=64, channels=3)})
+    both = settings(timm_model("test_vit")).model_copy(update={"data": {**SETTINGS.data, "source": own}})
     assert (both.image_of("source").size, both.image_of("target").size) == (64, 32)
     assert build_model(both, REGISTRY, 3, 0, images="source")(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
     assert build_model(both, REGISTRY, 3, 0)(torch.zeros(2, 1, 32, 32)).shape == (2, 3)

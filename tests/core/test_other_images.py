@@ -79,7 +79,9 @@ def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     run = stages()
     for stage, item in [(stage, data) for data in ("source", "target") for stage in ("fetch", "augment")]:
         run[stage](context, item)
-    run["pretrain"](context, "")
+    run["pretrain"](context, "source")
+    run["score"](context, "source")
+    run["recommend"](context, "")
     for strategy in STRATEGIES:
         run["transfer"](context, strategy)
         run["finetune"](context, strategy)
@@ -102,7 +104,7 @@ def test_the_whole_trunk_comes_over_and_the_manifest_says_how(done: Done) -> Non
 
 def test_the_target_is_normalised_as_the_source_but_scratch_as_itself(done: Done) -> None:
     layout = done.context.layout
-    _, source = load_weights(layout.source_weights / "model.safetensors")
+    _, source = load_weights(layout.source_weights("source") / "model.safetensors")
     for name in STRATEGIES:
         _, start = load_weights(layout.start(name) / "start.safetensors")
         card = read_json(layout.card("target"))
@@ -112,7 +114,7 @@ def test_the_target_is_normalised_as_the_source_but_scratch_as_itself(done: Done
 
 def test_a_strategys_source_model_answers_grey_images_as_the_source_does_in_colour(done: Done) -> None:
     context, machine = done.context, prepare(done.context.settings.engine)
-    tensors, contract = load_weights(context.layout.source_weights / "model.safetensors")
+    tensors, contract = load_weights(context.layout.source_weights("source") / "model.safetensors")
     original = build_model(context.settings, REGISTRY, 3, seed=0, images="source")
     original.load_state_dict(tensors)
     _, adapted = load_weights(context.layout.start("lwf") / "source.safetensors")

@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
+from graftwork.calibration import Reliability, binned
+from graftwork.cost import Cost
 from graftwork.evidence import RULES, Interval, paired_gain, student_interval, verdict
 from graftwork.findings import Findings, StrategyFindings
 from graftwork.page import MATRIX_CLASSES, render
 from graftwork.pictures import gains_png_url
 from graftwork.plots import colours, curve, shorten
 from graftwork.provenance import Provenance
+from graftwork.scoring import TITLES, SourceScores
 from graftwork.settings import Settings
 from graftwork.verdicts import headline
 
@@ -30,6 +34,11 @@ PROVENANCE = Provenance("0123456789ab", "Linux <b>", {"graftwork": "0.1.0"}, {"d
 def tensor(name: str, kind: str, trainable: bool | None = True) -> dict[str, Any]:
     sha256 = "ab" * 32 if kind == "copied" else ""
     return {"name": name, "kind": kind, "shape": [2, 3], "trainable": trainable, "why": "", "sha256": sha256}
+
+
+def answers(sureness: float) -> Reliability:
+    confidence = torch.linspace(0.3, 1, 40, dtype=torch.float64) ** (1 / sureness)
+    return binned(confidence, torch.arange(40) % 3 > 0)
 
 
 def strategy(name: str, per_seed: tuple[float, ...], classes: int, seconds: float | None = 1.5) -> StrategyFindings:
@@ -44,12 +53,15 @@ def strategy(name: str, per_seed: tuple[float, ...], classes: int, seconds: floa
         per_seed=per_seed,
         validation_accuracy=sum(per_seed),
         gain=gain,
+        bootstrap=None if gain is None else Interval(gain.mean, gain.low - 0.01, gain.high + 0.012),
         verdict=None if gain is None else verdict(gain, 0.01),
         p=None if gain is None else 0.01,
         calibration_error=0.08,
         scaled_calibration_error=0.03,
+        reliability=(answers(2.0), answers(1.0)),
         confusion=tuple(map(tuple, rows)),
-        trainable_share=0.5,
+        cost=Cost(500, 1000, stored_bytes=2000, whole_bytes=4000),
+        similarity=0.9,
         seconds=seconds,
         history=[
             {"seed": seed, "epoch": epoch, "loss": 1.0, "validation_accuracy": value * epoch / 2}
@@ -67,6 +79,8 @@ def make_findings(classes: tuple[str, ...] = ("cat", "dog"), *extra: StrategyFin
     return Findings(
         strategies=(*found, unclear, *extra),
         classes=classes,
+        scores=(SourceScores("source", 9, dict.fromkeys(TITLES, Interval(0.5, 0.4, 0.6)), {}, None),),
+        recommendations={},
         source_classes=("car", "<i>bus</i>"),
         source_accuracy=0.9,
         source_history=[{"seed": 0.0, "epoch": 1.0, "loss": 1.0, "validation_accuracy": 0.9}],
@@ -162,7 +176,7 @@ def test_hostile_text_is_shown_and_not_obeyed(text: str, samples: dict[str, Path
     assert "<!--" not in page
     assert not seen.tags & {"script", "b", "i"}
     assert not [name for name in seen.attributes if name.startswith("on")]
-    assert page.count("</svg>") == 2
+    assert page.count("</svg>") == 4
     assert str(escape(text)).replace("&quot;", "&#34;") in page
 
 
@@ -187,7 +201,7 @@ def test_ids_are_unique_and_every_reference_has_its_target(page: str) -> None:
 
 def test_plots_are_well_formed_named_and_follow_the_text_colour(page: str) -> None:
     drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
-    assert len(drawings) == 2
+    assert len(drawings) == 4
     for drawing in drawings:
         root = ElementTree.fromstring(drawing)
         assert root.get("role") == "img" and root.get("aria-label")
@@ -266,3 +280,62 @@ def test_of_many_strategies_the_headline_names_each_under_its_verdict() -> None:
     assert "Helped: more_0, more_1, more_2, more_3." in words
     assert "Hurt: worse." in words and "Made no difference: same." in words
     assert "Can't be told from scratch: unclear." in words
+
+
+def undone(findings: Findings, *names: str) -> Findings:
+    """Return the findings with what the correction for several doesn't let stand."""
+    return replace(findings, strategies=tuple(
+        replace(found, verdict="inconclusive") if found.name in names else found for found in findings.strategies
+    ))  # fmt: skip
+
+
+def test_where_the_correction_undoes_a_verdict_the_words_say_so(samples: dict[str, Path]) -> None:
+    findings = undone(make_findings(), "better", "worse")
+    words = headline(findings)
+    assert words.startswith("Transfer can't be judged yet once corrected for 4 strategies: better reaches 82.0 %")
+    assert "worse can't be told from scratch once corrected for 4 strategies (−20.0" in words
+    assert "unclear can't be told from scratch (" in words
+    page = render(findings, make_settings(), PROVENANCE, samples)
+    assert page.count('href="#corrected"') == 2 and page.count('id="corrected"') == 1
+    assert "alone lies off zero, but not once corrected for 4 strategies (Holm)" in visible(page)
+
+
+def test_of_many_strategies_those_undone_by_the_correction_stand_apart() -> None:
+    many = [strategy(f"more_{index}", tuple(a + 0.1 for a in SCRATCH), 2) for index in range(4)]
+    words = headline(undone(make_findings(("a", "b"), *many), "more_1", "more_2"))
+    assert "Helped: more_0, more_3." in words
+    assert "from scratch: unclear. Can't be told from scratch once corrected for 8 strategies: more_1, more_2." in words
+
+
+def test_without_a_corrected_verdict_no_footnote_stands(page: str) -> None:
+    assert "corrected" not in re.sub(r"<dl class=\"rules\">.*?</dl>", "", page, flags=re.DOTALL)
+
+
+def test_both_intervals_stand_in_the_table_and_what_each_covers_is_said(page: str) -> None:
+    row = page[page.index('<span class="name">same</span>') :].partition("</tr>")[0]
+    assert "[+0.1, +0.1]" in row and "[−0.9, +1.3]" in row
+    assert "covers seeds" in visible(page) and "resamples them 2,000 times" in visible(page)
+
+
+def test_bins_and_costs_are_there_for_those_who_see_no_plot(page: str) -> None:
+    assert "Bins of scratch" in page and "Bins of better" in page
+    assert page.count("93.3 – 100.0") == 2
+    assert '<td class="number">500</td>' in page and "2 kB</td>" in page
+
+
+def test_time_is_drawn_only_where_all_of_it_is_known(samples: dict[str, Path], page: str) -> None:
+    findings = make_findings()
+    timed = tuple(replace(found, seconds=1.0 + place) for place, found in enumerate(findings.strategies))
+    assert "Time isn’t drawn" in page
+    complete = render(replace(findings, strategies=timed), make_settings(), PROVENANCE, samples)
+    assert "Time isn’t drawn" not in complete and complete.count("</svg>") == 5
+
+
+def test_metrics_hold_no_seconds_and_tell_both_intervals_and_costs() -> None:
+    found = make_findings().metrics()["strategies"]["better"]
+    assert set(found["gain"]["bootstrap"]) == {"low", "high"}
+    assert found["trainable_share"] == 0.5
+    assert found["cost"] == {
+        "trainable_parameters": 500, "parameters": 1000, "stored_bytes": 2000, "whole_bytes": 4000,
+    }  # fmt: skip
+    assert "seconds" not in str(found)

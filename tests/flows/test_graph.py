@@ -45,7 +45,7 @@ def test_the_layout_names_the_outputs_of_dvc_yaml() -> None:
         *(layout.split("${key}", name) for name in SPLITS),
         layout.card("${key}"),
         layout.samples("${key}"),
-        layout.source_weights / "model.safetensors",
+        layout.source_weights("source") / "model.safetensors",
         layout.start("${key}"),
         layout.tuned("${key}"),
         layout.report / "report.html",

@@ -11,7 +11,6 @@ from graftwork.histories import history_csv
 from graftwork.images import load_split
 from graftwork.ledger import Ledger
 from graftwork.progress import Part
-from graftwork.search import stack_from
 from graftwork.stages import Context
 from graftwork.stages.fitting import Fitting
 from graftwork.stages.source_kit import load_source
@@ -54,7 +53,7 @@ def load_fitting(context: Context, name: str) -> Fitting:
     return Fitting(
         context=context,
         name=name,
-        stack=stack_from(read_json(start / "manifest.json")["stack"]),
+        manifest=read_json(start / "manifest.json"),
         start=tensors,
         contract=contract,
         kit=load_source(context, start, prepare(context.settings.engine)),

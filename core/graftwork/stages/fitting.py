@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from graftwork.engine import Machine, Normalise, prepare
 from graftwork.images import LabelledImages
 from graftwork.models import build_model, head_tensors
 from graftwork.progress import Progress
+from graftwork.search import stack_from
 from graftwork.settings import Training, Use
 from graftwork.source import Source
 from graftwork.stages import Context
@@ -26,13 +29,18 @@ class Fitting:
 
     context: Context
     name: str
-    stack: tuple[Use, ...]
+    manifest: Mapping[str, Any]  # as JSON
     start: dict[str, Tensor]
     contract: InputContract
     kit: Source | None
     train: LabelledImages
     validation: LabelledImages
     training: Training
+
+    @cached_property
+    def stack(self) -> tuple[Use, ...]:
+        """What it is trained by."""
+        return stack_from(self.manifest["stack"])
 
     @cached_property
     def machine(self) -> Machine:

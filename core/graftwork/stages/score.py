@@ -11,11 +11,11 @@ from graftwork.features import Extracted, extract
 from graftwork.files import write_json
 from graftwork.images import LabelledImages, conform, load_split
 from graftwork.models import build_model
+from graftwork.reference import for_target
 from graftwork.scoring import score_source, scored_images
 from graftwork.settings import ImageFormat
 from graftwork.stages import Context
 from graftwork.stages.grafting import load_source_weights
-from graftwork.stages.source_kit import for_target
 
 
 def score(context: Context, source: str) -> None:
@@ -23,7 +23,7 @@ def score(context: Context, source: str) -> None:
     settings, layout = context.settings, context.layout
     machine = prepare(settings.engine)
     weights = load_source_weights(context, source)
-    tensors, contract = for_target(context, weights.tensors, weights.contract)
+    tensors, contract = for_target(settings, context.registry, weights.tensors, weights.contract)
     normalise, image = Normalise(contract, machine), settings.image_of("target")
     target, own = (
         _chosen(load_split(layout.split(data, "train")), settings.seed, image) for data in ("target", source)

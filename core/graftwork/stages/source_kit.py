@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graftwork.adaptation import Adaptation
 from graftwork.engine import Machine
-from graftwork.errors import WeightsError
 from graftwork.images import LabelledImages, conform, load_split, save_split
 from graftwork.models import build_model
+from graftwork.reference import for_target
 from graftwork.seeds import derived_seed
 from graftwork.source import Needs, Source
 from graftwork.splits import stratified_order
@@ -69,7 +68,7 @@ def take_source(
         chosen = np.sort(stratified_order(whole.labels.numpy(), rng)[: needs.images])
         pixels = conform(whole.images[chosen].numpy(), context.settings.image_of("target"))
         images = LabelledImages(torch.from_numpy(pixels), whole.labels[chosen])
-    return Kit(*for_target(context, tensors, contract), images)
+    return Kit(*for_target(context.settings, context.registry, tensors, contract), images)
 
 
 def load_source(context: Context, folder: Path, machine: Machine) -> Source | None:
@@ -79,29 +78,3 @@ def load_source(context: Context, folder: Path, machine: Machine) -> Source | No
     tensors, contract = load_weights(folder / MODEL)
     images = load_split(folder / IMAGES) if (folder / IMAGES).exists() else None
     return Kit(tensors, contract, images).source(context, machine)
-
-
-def for_target(
-    context: Context, tensors: dict[str, Tensor], contract: InputContract
-) -> tuple[dict[str, Tensor], InputContract]:
-    """Return the source model's tensors and contract for images of the target's format.
-
-    Where the formats are equal, both are returned as they are. Raises WeightsError for a tensor that can't be adapted.
-    """
-    image = context.settings.image_of("target")
-    if (contract.size, contract.channels) == (image.size, image.channels):
-        return tensors, contract
-    model = build_model(context.settings, context.registry, len(contract.classes), seed=0)
-    adaptation = Adaptation(model, image, contract, context.settings.transfer.channels)
-    adapted = {}
-    for name, wanted in model.state_dict().items():
-        fitted, why = adaptation.fit(name, tensors[name], wanted)
-        if fitted is None:
-            raise WeightsError(
-                f"The source model can't read the target's images: {name} can't be adapted ({why})",
-                where="its weights", expected="a tensor that hangs on the image in a known way",
-                fix="set the image of all data to null, or take strategies that don't need the source while they train",
-            )  # fmt: skip
-        adapted[name] = fitted
-    changes = {"size": image.size, "channels": image.channels, **adaptation.normalisation()}
-    return adapted, contract.model_copy(update=changes)

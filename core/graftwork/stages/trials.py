@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor
-
+from graftwork.cost import cost
 from graftwork.engine import predict, prepare
 from graftwork.files import read_json
 from graftwork.images import LabelledImages
 from graftwork.ledger import Ledger, Trial
 from graftwork.progress import Progress
+from graftwork.search import stack_text
 from graftwork.settings import Training, Use
 from graftwork.stages import Context
 from graftwork.stages.augment import statistics
 from graftwork.stages.fitting import Fitting
 from graftwork.stages.grafting import SourceWeights, graft
 from graftwork.training import Job, Trained, train
-from graftwork.weights import changed_bytes
 
 
 @dataclass
@@ -43,7 +40,7 @@ class Trials:
             return known
         job = fitting.job(seed, progress)
         trained = train(job)
-        trial = trial_of(fitting, seed, trained, self.source.name, self.source.tensors)
+        trial = trial_of(fitting, seed, trained, self.source.name)
         if self.test is not None:
             trial = replace(trial, test_accuracy=_accuracy(job, trained, self.test))
         ledger.add(trial)
@@ -51,13 +48,13 @@ class Trials:
         return trial
 
     def _fitting(self, name: str, stack: tuple[Use, ...]) -> Fitting:
-        text = json.dumps([use.model_dump() for use in stack])
+        text = stack_text(stack)
         if text not in self._fittings:
             found = graft(self.context, name, stack, self.source, self._card())
             kit = found.kit.source(self.context, prepare(self.context.settings.engine)) if found.kit else None
             self._fittings[text] = Fitting(
-                self.context, name, stack, found.start, found.contract, kit, self.train, self.validation,
-                self.training,
+                self.context, name, found.manifest.as_json(), found.start, found.contract, kit, self.train,
+                self.validation, self.training,
             )  # fmt: skip
         return self._fittings[text]
 
@@ -74,23 +71,22 @@ def trial_key(fitting: Fitting, seed: int) -> str:
     return f"{fitting.key}-{seed}"
 
 
-def trial_of(
-    fitting: Fitting, seed: int, trained: Trained, source: str, reference: Mapping[str, Tensor] | None = None
-) -> Trial:
-    """Return what the ledger keeps of a training; bytes are counted against `reference`, the source's tensors."""
+def trial_of(fitting: Fitting, seed: int, trained: Trained, source: str) -> Trial:
+    """Return what the ledger keeps of a training."""
+    spent = cost(fitting.manifest, trained.tensors, fitting.start)
     return Trial(
         key=trial_key(fitting, seed),
         task=fitting.task,
         source=source,
         strategy=fitting.name,
-        stack=json.dumps([use.model_dump() for use in fitting.stack]),
+        stack=stack_text(fitting.stack),
         labels=len(fitting.train),
         labels_per_class=len(fitting.train) / len(fitting.contract.classes),
         seed=seed,
         validation_accuracy=trained.validation_accuracy,
         seconds=trained.seconds,
-        trainable=trained.trainable,
-        stored_bytes=changed_bytes(trained.tensors, fitting.start if reference is None else reference),
+        trainable=spent.trainable_parameters,
+        stored_bytes=spent.stored_bytes,
     )
 
 

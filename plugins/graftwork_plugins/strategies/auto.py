@@ -5,7 +5,6 @@ The resource that survivors get more of is repeats with other seeds: epochs woul
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from graftwork.errors import SettingsError
 from graftwork.evidence import student_interval
 from graftwork.hookspecs import hookimpl
 from graftwork.ledger import Trial
-from graftwork.search import Recommendation, Search, Stack, Tried, plain
+from graftwork.search import Recommendation, Search, Stack, Tried, stack_text
 from graftwork.settings import Use
 
 REFERENCE = "full_copy"
@@ -90,11 +89,13 @@ class _Tournament:
     def _gather(self) -> None:
         """Collect what can be trained here, the most promising first."""
         shelf = {name: tuple(Use.model_validate(use) for use in stack) for name, stack in SHELF.items()}
-        known = {_text(stack) for stack in shelf.values()}
-        own = {name: stack for name, stack in self.search.strategies.items() if _text(stack) not in known}
+        known = {stack_text(stack) for stack in shelf.values()}
+        own = {name: stack for name, stack in self.search.strategies.items() if stack_text(stack) not in known}
         past = self._past_gains()
-        for name, stack in sorted({**shelf, **own}.items(), key=lambda item: -_shrunk(past.get(_text(item[1]), []))):
-            gains = past.get(_text(stack), [])
+        for name, stack in sorted(
+            {**shelf, **own}.items(), key=lambda item: -_shrunk(past.get(stack_text(item[1]), []))
+        ):
+            gains = past.get(stack_text(stack), [])
             try:
                 self.shares[name] = self.search.trainable_share(stack)
             except SettingsError as error:
@@ -111,7 +112,7 @@ class _Tournament:
             return {}
         wanted = self.search.labels_per_class
         alike = [t for t in self.search.past if 1 / SIMILAR_BUDGET <= t.labels_per_class / wanted <= SIMILAR_BUDGET]
-        reference = _text(tuple(Use.model_validate(use) for use in SHELF[REFERENCE]))
+        reference = stack_text(tuple(Use.model_validate(use) for use in SHELF[REFERENCE]))
         base = {(t.task, t.seed): t.validation_accuracy for t in alike if t.stack == reference}
         gains: dict[str, dict[str, list[float]]] = {}
         for t in alike:
@@ -204,11 +205,6 @@ class _Tournament:
     def _row(self, name: str) -> Tried:
         seconds = fmean(trial.seconds for trial in self.trials[name])
         return Tried(name, self.candidates[name], tuple(self._accuracies(name)), seconds, self.fates[name])
-
-
-def _text(stack: Stack) -> str:
-    """Return a stack as the ledger writes it."""
-    return json.dumps(plain(stack))
 
 
 def _shrunk(gains: Sequence[float]) -> float:
