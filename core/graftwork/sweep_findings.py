@@ -73,8 +73,8 @@ class SweepFindings:
         result: dict[str, Any] = {}
         for one in self.points:
             by_strategy = result.setdefault(one.source, {}).setdefault(one.strategy, {})
-            by_strategy[f"labels_per_class_{one.labels_per_class}"] = _metrics(one)
-        return result
+            by_strategy[f"{one.labels_per_class} labels"] = _metrics(one)
+        return {"sources": result}
 
 
 def find_sweep(settings: Settings, layout: Layout) -> SweepFindings:

@@ -27,7 +27,28 @@ def publish(layout: Layout) -> str:
 def publish_sweep(layout: Layout) -> str:
     """Create the artifacts from sweep/metrics.json and return the verdict."""
     metrics = read_json(layout.sweep / "metrics.json")
-    return str(metrics["verdict"])
+    rows = [
+        _sweep_row(source, strategy, budgets)
+        for source, strategies in metrics["sources"].items()
+        for strategy, budgets in strategies.items()
+    ]
+    lines = [f"- {line}" for line in metrics["verdict"]]
+    report = f"The whole report: `{layout.sweep / 'report.html'}`"
+    create_markdown_artifact(
+        key="sweep-report", markdown="\n".join([*lines, "", report]), description="With how few labels does it help?"
+    )
+    create_table_artifact(
+        key="sweep", table=rows, description="Test accuracy, and gain over scratch, by labels a class"
+    )
+    return " ".join(metrics["verdict"])
+
+
+def _sweep_row(source: str, strategy: str, budgets: dict[str, dict[str, Any]]) -> dict[str, str]:
+    def told(found: dict[str, Any]) -> str:
+        gain = found.get("gain")
+        return percent(found["accuracy"]["mean"]) + (f" ({100 * gain['mean']:+.1f}, {gain['verdict']})" if gain else "")
+
+    return {"source": source, "strategy": strategy} | {budget: told(found) for budget, found in budgets.items()}
 
 
 def _summary(metrics: dict[str, Any], rows: list[dict[str, str]], layout: Layout) -> str:

@@ -52,7 +52,7 @@ def run_sweep(root: Path, *, recompute: bool, without_prefect: bool, wait_second
 
     def alone() -> None:
         bring_up_to_date(root, GOALS, recompute=recompute, wait_seconds=wait_seconds, quiet=quiet)
-        say(read_json(Layout(root).sweep / "metrics.json")["verdict"])
+        say("\n".join(read_json(Layout(root).sweep / "metrics.json")["verdict"]))
 
     _run(root, "sweep", parameters, alone, without_prefect=without_prefect, quiet=quiet)
     if not quiet:

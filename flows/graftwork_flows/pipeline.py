@@ -112,13 +112,15 @@ class Pipeline:
     def _restored(self, node: Node, stage: Any) -> bool:
         """Check the outputs out of DVC's run cache, if they are there, and record them.
 
-        Nothing may call `save_deps` before this: it would bless the outputs of other settings.
+        Nothing may call `save_deps` before this: it would bless the outputs of other settings. Where somebody changed
+        an output by hand, DVC would ask before it writes over it: then it is computed anew.
         """
+        from dvc.exceptions import CheckoutError, ConfirmRemoveError
         from dvc.stage.cache import RunCacheNotFoundError
 
         try:
             self._repo.stage_cache.restore(stage)
-        except RunCacheNotFoundError:
+        except (RunCacheNotFoundError, ConfirmRemoveError, CheckoutError):
             return False
         self._repo.commit(self._target(node), force=True)
         return True

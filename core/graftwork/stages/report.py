@@ -20,7 +20,7 @@ def report(context: Context, _item: str) -> None:
     findings = find(context.settings, context.registry, layout)
     write_json(layout.report / "metrics.json", {**findings.metrics(), "verdict": headline(findings)})
     for name, rows in _tables(findings).items():
-        write_text(layout.report / name, _csv(rows))
+        write_text(layout.report / name, as_csv(rows))
     samples = {name: layout.samples(name) for name in (context.settings.source, "target")}
     page = render(findings, context.settings, provenance(layout.root), samples)
     write_text(layout.report / "report.html", page)
@@ -50,7 +50,8 @@ def _tables(findings: Findings) -> dict[str, Iterable[Sequence[object]]]:
     }
 
 
-def _csv(rows: Iterable[Sequence[object]]) -> str:
+def as_csv(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows, the heads first, as text."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
