@@ -9,9 +9,15 @@ from pathlib import Path
 from benchmarks.loops import loop_rows
 from benchmarks.measuring import table
 from benchmarks.orchestration import orchestration_rows, startup_rows
+from benchmarks.recommendation import recommendation_rows
 from graftwork.provenance import provenance
 
-PARTS = {"startup": startup_rows, "loops": loop_rows, "orchestration": orchestration_rows}
+PARTS = {
+    "startup": startup_rows,
+    "loops": loop_rows,
+    "orchestration": orchestration_rows,
+    "recommendation": recommendation_rows,
+}
 EXPLANATION = """\
 Made by `make bench` (`python -m benchmarks --write`). Contenders take turns in one run; *measured* is the median,
 *spread* the lowest and highest. The loops train test_resnet on the same 5,120 images (28 px) for the same 40 steps

@@ -80,10 +80,10 @@ def _use_as_yaml(use: Use) -> str:
 
 
 def _search(context: Context, seconds: float, trainings: int | None) -> Recommendation:
-    from graftwork.stages.recommend import search_for
+    from graftwork.stages.recommend import own_search
 
     chooser = Use.model_validate({"auto": {"seconds": seconds, "trainings": trainings}})
-    return build_strategy("recommendation", [chooser], context.registry).recommend(search_for(context))
+    return build_strategy("recommendation", [chooser], context.registry).recommend(own_search(context))
 
 
 def _score(one: SourceScores, name: str) -> str:

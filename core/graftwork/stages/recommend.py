@@ -23,7 +23,7 @@ def recommend(context: Context, _item: str) -> None:
     """Write weights/recommendation.json: for each strategy that chooses, what it chose and why; often none."""
     found: dict[str, Any] = {}
     for name, strategy in _choosers(context).items():
-        chosen = strategy.recommend(search_for(context))
+        chosen = strategy.recommend(own_search(context))
         context.progress.log(f"{name}: {chosen.name}. {' '.join(chosen.reasons)}")
         found[name] = chosen.as_json()
     write_json(context.layout.recommendation, found)
@@ -43,11 +43,17 @@ def stack_of(context: Context, name: str) -> Stack:
     return stack_from(stored[name]["stack"])
 
 
-def search_for(context: Context) -> Search:
-    """Return the workspace's own task, whose trainings are kept in the ledger."""
+def own_search(context: Context) -> Search:
+    """Return the search for the workspace's own task."""
     settings, layout = context.settings, context.layout
     splits = [load_split(layout.split("target", part)) for part in ("train", "validation")]
     trials = Trials(context, load_source_weights(context, settings.source), splits[0], splits[1], settings.finetune)
+    return search_on(trials, SourceScores.from_json(read_json(layout.score(settings.source))))
+
+
+def search_on(trials: Trials, scores: SourceScores) -> Search:
+    """Return the search for the task of these trials, which are kept in the ledger."""
+    context, settings = trials.context, trials.context.settings
     choosers = _choosers(context)
 
     def train(name: str, stack: Stack, repeat: int) -> Trial:
@@ -56,9 +62,9 @@ def search_for(context: Context) -> Search:
 
     return Search(
         strategies={name: stack for name, stack in settings.strategies.items() if name not in choosers},
-        scores=SourceScores.from_json(read_json(layout.score(settings.source))),
-        labels_per_class=len(splits[0]) / len(read_json(layout.card("target"))["classes"]),
-        past=Ledger(layout.ledger).all(),
+        scores=scores,
+        labels_per_class=len(trials.train) / (int(trials.train.labels.max()) + 1),
+        past=Ledger(context.layout.ledger).all(),
         trainable_share=lambda stack: rehearse_stack(settings, context.registry, "candidate", stack),
         train=train,
         tell=context.progress.log,

@@ -1,0 +1,100 @@
+"""Does `auto` beat copying everything? On twelve tasks: four label budgets, three draws of images each.
+
+For every task a search on validation recommends a stack; then both are trained with seeds that the search hasn't seen,
+and compared on the test images. The ledger grows from task to task, as in a workspace that is in use.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import torch
+
+from benchmarks.measuring import Row
+from graftwork.evidence import Interval, student_interval
+from graftwork.images import LabelledImages, RawImages
+from graftwork.progress import Quiet
+from graftwork.settings import Use
+from graftwork.splits import Indices, label_budgets, split_images
+from graftwork.stages import Context
+from graftwork.stages.fetch import load_raw
+from graftwork.stages.fitting import with_steps
+from graftwork.stages.grafting import load_source_weights
+from graftwork.stages.recommend import search_on
+from graftwork.stages.score import score_on
+from graftwork.stages.trials import Trials
+from graftwork.workspace import open_workspace
+from graftwork_flows.launch import bring_up_to_date
+from graftwork_plugins.strategies.auto import REFERENCE, SHELF, Auto
+
+BUDGETS = (5, 10, 20, 50)
+DRAWS = (1, 2, 3)
+SEEDS = (0, 1, 2, 3, 4)
+TRAININGS = 40
+MINIMUM_STEPS = 60
+
+
+def recommendation_rows() -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "workspace"
+        subprocess.run(["graftwork", "init", str(root)], check=True, stdout=subprocess.DEVNULL)
+        bring_up_to_date(root, ("augment", "score"), quiet=True)
+        gains = dict(_gains(open_workspace(root)))
+    rows = [_row(f"{budget} labels a class", [g for (b, _), g in gains.items() if b == budget]) for budget in BUDGETS]
+    whole = student_interval(list(gains.values()), 0.95)
+    return [*rows, _row("all", list(gains.values()), aim="interval not below 0", met=whole.high >= 0)]
+
+
+def _gains(context: Context) -> Iterator[tuple[tuple[int, int], float]]:
+    """Yield for each task how many points of test accuracy the recommended stack has over the plain copy."""
+    for draw in DRAWS:
+        engine = context.settings.engine.model_copy(update={"threads": 1})
+        drawn = replace(context, settings=context.settings.model_copy(update={"seed": draw, "engine": engine}))
+        for budget, trials, test in _tasks(drawn):
+            scores = score_on(drawn, trials.source, trials.train)
+            found = Auto(trainings=TRAININGS).recommend(search_on(trials, scores))
+            trials.test = test
+            best, plain = (
+                [trials.run(name, stack, seed, Quiet()).test_accuracy for seed in SEEDS]
+                for name, stack in ((found.name, found.stack), (REFERENCE, _reference()))
+            )
+            gain = fmean(a - b for a, b in zip(best, plain, strict=True) if a is not None and b is not None)
+            print(f"{budget} labels a class, draw {draw}: {found.name}, {100 * gain:+.1f} points", flush=True)
+            yield (budget, draw), gain
+
+
+def _tasks(context: Context) -> Iterator[tuple[int, Trials, LabelledImages]]:
+    settings, data = context.settings, context.settings.data["target"]
+    raw, _ = load_raw(context.layout.raw("target"))
+    splits = split_images(raw, data, settings.seed, where="benchmark")
+    source = load_source_weights(context, settings.source)
+    for budget, indices in label_budgets(raw, data, settings.seed, BUDGETS, where="benchmark").items():
+        train = _images(raw, indices)
+        training = with_steps(settings.finetune, len(train), MINIMUM_STEPS)
+        yield (
+            budget,
+            Trials(context, source, train, _images(raw, splits.validation), training),
+            _images(raw, splits.test),
+        )
+
+
+def _images(raw: RawImages, indices: Indices) -> LabelledImages:
+    return LabelledImages(torch.from_numpy(raw.images[indices]), torch.from_numpy(raw.labels[indices]))
+
+
+def _reference() -> tuple[Use, ...]:
+    return tuple(Use.model_validate(use) for use in SHELF[REFERENCE])
+
+
+def _row(what: str, gains: list[float], aim: str = "–", met: bool | None = None) -> Row:
+    interval: Interval = student_interval(gains, 0.95)
+    told = f"{100 * interval.mean:+.2f}"
+    return Row(
+        f"auto over full_copy, points of test accuracy, {what}", aim, told,
+        f"95 % interval {100 * interval.low:+.2f} to {100 * interval.high:+.2f}", met,
+    )  # fmt: skip
