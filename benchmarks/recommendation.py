@@ -19,7 +19,6 @@ from benchmarks.measuring import Row
 from graftwork.evidence import Interval, student_interval
 from graftwork.images import LabelledImages, RawImages
 from graftwork.progress import Quiet
-from graftwork.settings import Use
 from graftwork.splits import Indices, label_budgets, split_images
 from graftwork.stages import Context
 from graftwork.stages.fetch import load_raw
@@ -30,7 +29,8 @@ from graftwork.stages.score import score_on
 from graftwork.stages.trials import Trials
 from graftwork.workspace import open_workspace
 from graftwork_flows.launch import bring_up_to_date
-from graftwork_plugins.strategies.auto import REFERENCE, SHELF, Auto
+from graftwork_plugins.strategies.auto import Auto
+from graftwork_plugins.strategies.shortlist import REFERENCE, reference_stack
 
 BUDGETS = (5, 10, 20, 50)
 DRAWS = (1, 2, 3)
@@ -61,7 +61,7 @@ def _gains(context: Context) -> Iterator[tuple[tuple[int, int], float]]:
             trials.test = test
             best, plain = (
                 [trials.run(name, stack, seed, Quiet()).test_accuracy for seed in SEEDS]
-                for name, stack in ((found.name, found.stack), (REFERENCE, _reference()))
+                for name, stack in ((found.name, found.stack), (REFERENCE, reference_stack()))
             )
             gain = fmean(a - b for a, b in zip(best, plain, strict=True) if a is not None and b is not None)
             print(f"{budget} labels a class, draw {draw}: {found.name}, {100 * gain:+.1f} points", flush=True)
@@ -85,10 +85,6 @@ def _tasks(context: Context) -> Iterator[tuple[int, Trials, LabelledImages]]:
 
 def _images(raw: RawImages, indices: Indices) -> LabelledImages:
     return LabelledImages(torch.from_numpy(raw.images[indices]), torch.from_numpy(raw.labels[indices]))
-
-
-def _reference() -> tuple[Use, ...]:
-    return tuple(Use.model_validate(use) for use in SHELF[REFERENCE])
 
 
 def _row(what: str, gains: list[float], aim: str = "–", met: bool | None = None) -> Row:

@@ -28,7 +28,7 @@ def compute(workspace: Path) -> list[str]:
 
 
 def test_a_second_run_computes_nothing_and_dvc_finds_nothing_to_do(workspace: Path) -> None:
-    assert len(compute(workspace)) == 12
+    assert len(compute(workspace)) == 14
     lock = (workspace / "dvc.lock").read_bytes()
     assert compute(workspace) == []
     assert "up to date" in call(workspace, "dvc", "status")
@@ -53,7 +53,7 @@ def test_after_dvc_repro_a_run_computes_nothing_and_both_compute_the_same_bits(w
 def test_a_changed_strategy_runs_alone_with_the_report_and_going_back_restores(computed: Path) -> None:
     lock = (computed / "dvc.lock").read_bytes()
     edit(computed / "params.yaml", "[full_copy, freeze]", "[full_copy, {freeze: {batch_norm: update}}]")
-    assert compute(computed) == ["transfer@freeze", "finetune@freeze", "report"]
+    assert compute(computed) == ["recommend", "transfer@freeze", "finetune@freeze", "report"]
     edit(computed / "params.yaml", "[full_copy, {freeze: {batch_norm: update}}]", "[full_copy, freeze]")
     assert compute(computed) == []
     assert (computed / "dvc.lock").read_bytes() == lock
@@ -62,12 +62,13 @@ def test_a_changed_strategy_runs_alone_with_the_report_and_going_back_restores(c
 def test_a_changed_setting_is_never_answered_with_stale_results(computed: Path) -> None:
     edit(computed / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 1")
     computed = compute(computed)
-    assert {"finetune@scratch", "finetune@full_copy", "finetune@freeze", "report"} == set(computed)
+    finetuned = {"finetune@scratch", "finetune@full_copy", "finetune@freeze"}
+    assert finetuned | {"recommend", "report"} == set(computed)
 
 
 def test_a_new_strategy_is_one_line(computed: Path) -> None:
     edit(computed / "params.yaml", "  freeze:", "  pulled: [full_copy, {l2_sp: {alpha: 0.1}}]\n  freeze:")
-    assert compute(computed) == ["transfer@pulled", "finetune@pulled", "report"]
+    assert compute(computed) == ["recommend", "transfer@pulled", "finetune@pulled", "report"]
 
 
 OWN = """
@@ -107,7 +108,8 @@ def test_strategies_that_need_the_source_find_it_and_selection_is_told(computed:
         "  adapted: [full_copy, lora]\n  wise: [full_copy, wise_ft]\n  features: [full_copy, feature_extract]\n",
     )
     names = ("joint", "lwf", "adapted", "wise", "features")
-    assert set(compute(computed)) == {f"{s}@{name}" for s in ("transfer", "finetune") for name in names} | {"report"}
+    trained = {f"{stage}@{name}" for stage in ("transfer", "finetune") for name in names}
+    assert set(compute(computed)) == trained | {"recommend", "report"}
     layout = Layout(computed)
     assert len(load_split(layout.start("joint") / "source_images")) == 30
     assert (layout.start("lwf") / "source.safetensors").is_file()
@@ -122,9 +124,28 @@ def test_strategies_that_need_the_source_find_it_and_selection_is_told(computed:
 
 def test_a_removed_strategy_leaves_nothing_behind(computed: Path) -> None:
     edit(computed / "params.yaml", "  freeze: [full_copy, freeze]\n", "")
-    assert compute(computed) == ["report"]
+    assert compute(computed) == ["recommend", "report"]
     assert not Layout(computed).tuned("freeze").exists()
     assert "up to date" in call(computed, "dvc", "status")
+
+
+def test_an_output_that_was_changed_by_hand_is_computed_anew(computed: Path) -> None:
+    page = Layout(computed).report / "report.html"
+    page.write_text("mine")
+    assert compute(computed) == ["report"]
+    assert "Transfer report" in page.read_text()
+
+
+def test_a_strategy_that_chooses_is_found_by_trying_and_tells_why(computed: Path) -> None:
+    edit(computed / "params.yaml", "  freeze:", "  best: [{auto: {trainings: 6, ledger: false}}]\n  freeze:")
+    trained = [name for name in compute(computed) if not name.startswith("transfer")]
+    assert trained == ["recommend", "finetune@best", "report"]
+    layout = Layout(computed)
+    chosen = read_json(layout.recommendation)["best"]
+    assert chosen["stack"] == read_json(layout.start("best") / "manifest.json")["stack"]
+    assert "How best was chosen" in (layout.report / "report.html").read_text()
+    assert "up to date" in call(computed, "dvc", "status")
+    assert compute(computed) == []
 
 
 def test_settings_that_change_meanwhile_are_not_recorded(workspace: Path) -> None:

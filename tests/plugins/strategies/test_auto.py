@@ -15,7 +15,8 @@ from graftwork.scoring import TITLES, SourceScores
 from graftwork.search import Recommendation, Search, Stack, stack_text
 from graftwork.settings import Use
 from graftwork.strategy import build_strategy
-from graftwork_plugins.strategies.auto import MOST_REPEATS, REFERENCE, SHELF, Auto
+from graftwork_plugins.strategies.auto import MOST_REPEATS, Auto
+from graftwork_plugins.strategies.shortlist import REFERENCE, SHELF
 
 NOISE = (0.004, -0.004, 0.002, -0.002, 0.003, -0.003, 0.001, -0.001)
 FROZEN = ("feature_extract", "lora")
@@ -133,6 +134,14 @@ def test_the_strategies_of_params_yaml_are_candidates_and_equal_ones_are_tried_o
     found = world.recommend()
     assert found.name == "mine"
     assert "copy" not in {one.name for one in found.tried}
+
+
+def test_a_strategy_that_is_only_called_full_copy_is_not_the_one_to_beat() -> None:
+    world = World()
+    world.own = {REFERENCE: (*stack(REFERENCE), Use.model_validate("l2_sp"), Use.model_validate("bss"))}
+    found = world.recommend()
+    assert found.name == REFERENCE and found.stack == stack(REFERENCE)
+    assert "full_copy of params.yaml" in {one.name for one in found.tried} | set(found.left_out)
 
 
 def past(name: str, gain: float, tasks: int, labels: float = 20.0) -> list[Trial]:

@@ -1,0 +1,120 @@
+"""A sweep: its own stage graph, cells that are trained once, and the words and pictures that come out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from graftwork.files import read_json
+from graftwork.layout import Layout
+from graftwork.ledger import Ledger
+from graftwork_flows.artifacts import publish_sweep
+from graftwork_flows.launch import bring_up_to_date
+from graftwork_flows.pipeline import Pipeline
+from graftwork_flows.runs import begin, run_plainly
+from graftwork_flows.sweep_graph import GOALS, write_graph
+from tests.flows.conftest import call, edit, run
+from tests.flows.recorder import Recorder
+
+
+def sweep(workspace: Path) -> list[str]:
+    """Sweep in this process; return the stages that core computed."""
+    write_graph(workspace)
+    recorder = Recorder()
+    with begin(workspace, goals=GOALS) as going:
+        recorder.watch(going)
+        run_plainly(going, lambda stage: recorder)
+        assert not going.failures, going.failures
+    return recorder.computed
+
+
+def cells(workspace: Path) -> int:
+    """Return how many trainings a sweep has evaluated."""
+    return sum(trial.test_accuracy is not None for trial in Ledger(Layout(workspace).ledger).all())
+
+
+def test_a_sweep_trains_each_cell_once_and_can_be_extended(computed: Path) -> None:
+    first = ["cells@source-scratch", "cells@source-full_copy", "sweep"]
+    assert sweep(computed) == first, "what a run has computed is taken from there"
+    assert cells(computed) == 2 * 2 * 2
+    assert sweep(computed) == []
+    edit(computed / "params.yaml", "labels_per_class: [2, 5]", "labels_per_class: [2, 5, 10]")
+    assert sweep(computed) == first
+    assert cells(computed) == 2 * 2 * 3
+    edit(computed / "params.yaml", "sweep: {strategies: [scratch, full_copy]", "sweep: {strategies: [scratch, freeze]")
+    assert sweep(computed) == ["cells@source-freeze", "sweep"]
+    assert not Layout(computed).cells("source", "full_copy").exists()
+
+
+def test_a_run_leaves_the_sweep_alone_and_dvc_repro_does_the_same(computed: Path) -> None:
+    sweep(computed)
+    assert "cells@source-scratch" not in {node.name for node in Pipeline(computed).nodes()}
+    assert "up to date" in call(computed, "dvc", "status")
+    lock = (computed / "sweep" / "dvc.lock").read_bytes()
+    assert "Running stage" not in call(computed, "dvc", "repro", "sweep/dvc.yaml")
+    assert (computed / "sweep" / "dvc.lock").read_bytes() == lock
+
+
+def test_another_source_is_pretrained_ranked_and_swept(computed: Path) -> None:
+    text = "  target:\n    {dataset"
+    settings = "{dataset: npz, path: data/target.npz, validation: 0.2, test: 0.2, augmentation: [], image: null}"
+    other = f"  other:\n    {settings}\n"
+    edit(computed / "params.yaml", text, other + text)
+    edit(computed / "params.yaml", "sources: [source]", "sources: [source, other]")
+    assert {"pretrain@other", "score@other", "cells@other-full_copy"} <= set(sweep(computed))
+    found = read_json(Layout(computed).sweep / "metrics.json")["sources"]
+    assert found["source"]["scratch"] == found["other"]["scratch"], "scratch has no source"
+    assert found["source"]["full_copy"] != found["other"]["full_copy"]
+    assert "full_copy from other" in (Layout(computed).sweep / "report.html").read_text()
+    scores = json.loads(call(computed, "graftwork", "score", "--json"))
+    assert list(scores["mean_ranks"]) == ["other", "source"], "the target's own images are the nearest source"
+    assert "transfer@scratch" not in call(computed, "dvc", "status"), "weights still come from the first"
+
+
+def test_the_command_line_prints_what_it_found(computed: Path) -> None:
+    said = call(computed, "graftwork", "sweep", "--without-prefect", "--quiet")
+    assert said.startswith("Transfer ") and "With 2 labels a class full_copy" in said
+    assert (computed / "sweep" / "dvc.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("strategies: [scratch, full_copy]", "strategies: [scratch, fullcopy]", "Did you mean full_copy?"),
+        ("strategies: [scratch, full_copy]", "strategies: [freeze, full_copy]", "'scratch' is the control"),
+        ("labels_per_class: [2, 5]", "labels_per_class: [5, 2]", "budgets must rise"),
+        ("labels_per_class: [2, 5]", "labels_per_class: [2, 500]", "500 is more than the 20 training images"),
+        ("sweep: {strategies", "# {strategies", "There is nothing to sweep"),
+    ],
+)
+def test_a_sweep_that_can_not_be_is_refused_with_the_reason(computed: Path, old: str, new: str, said: str) -> None:
+    edit(computed / "params.yaml", old, new)
+    done = run(computed, "graftwork", "sweep", "--without-prefect")
+    assert done.returncode in (2, 3)
+    assert said in done.stderr
+
+
+def test_scores_and_a_recommendation_are_printed(computed: Path) -> None:
+    table = call(computed, "graftwork", "score")
+    assert "LogME" in table and "untrained" in table and "mean rank" in table
+    said = call(computed, "graftwork", "recommend", "--trainings", "4")
+    assert "Recommended: " in said and "best: [" in said
+    again = json.loads(call(computed, "graftwork", "recommend", "--trainings", "4", "--json"))
+    assert again["name"] in said.partition("Recommended: ")[2]
+
+
+def test_the_prefect_artifacts_tell_every_budget(computed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_graph(computed)
+    bring_up_to_date(computed, GOALS, quiet=True)
+    made: dict[str, object] = {}
+    for kind, field in (("markdown", "markdown"), ("table", "table")):
+        monkeypatch.setattr(
+            f"graftwork_flows.artifacts.create_{kind}_artifact",
+            lambda key, description, field=field, **held: made.update({key: held[field]}),
+        )
+    assert publish_sweep(Layout(computed)).startswith("Transfer ")
+    rows = made["sweep"]
+    assert isinstance(rows, list) and [row["strategy"] for row in rows] == ["scratch", "full_copy"]
+    assert set(rows[1]) == {"source", "strategy", "2 labels", "5 labels"}
