@@ -12,10 +12,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from graftwork.bootstrap import REPEATS
+from graftwork.class_tables import class_tables
 from graftwork.cost_plot import Point, cost_svg, undominated
 from graftwork.evidence import RULES, Interval
 from graftwork.findings import Findings
-from graftwork.plots import Spread, cividis, curve, curves_svg, spreads_svg
+from graftwork.plots import Spread, curve, curves_svg, spreads_svg
 from graftwork.provenance import Provenance
 from graftwork.reliability_plot import bins, reliability_svg
 from graftwork.scoring import TITLES
@@ -25,27 +26,6 @@ from graftwork.verdicts import corrected_for, lead, others, percent, points, siz
 SYMBOLS = {"positive": "▲", "neutral": "=", "negative": "▼", "inconclusive": "?"}
 # Where a figure and what belongs to it must not be torn apart: "82.9 %", "+3.5 [+1.5, +5.5]".
 TIES = re.compile(r"(?<=\d) (?=[%\[])|(?<=\d,) (?=[+−])")
-MATRIX_CLASSES = 24  # more would not be read: then the commonest mistakes stand in the matrix's place
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """One class in the chosen strategy's eyes; fractions of 1, None where nothing was counted."""
-
-    name: str
-    images: int
-    recall: float | None
-    precision: float | None
-    scratch_recall: float | None
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of the confusion matrix."""
-
-    count: int
-    share: float  # of its row
-    style: str
 
 
 @dataclass(frozen=True)
@@ -63,8 +43,8 @@ def render(findings: Findings, settings: Settings, provenance: Provenance, sampl
     return page.render(
         found=findings, settings=settings, provenance=provenance, rules=RULES, symbols=SYMBOLS, repeats=REPEATS,
         samples=[_sample(name, path, settings) for name, path in samples.items()],
-        **_sentences(findings), **_plots(findings), **_classes(findings), **_costs(findings), **_calibration(findings),
-        **_scores(findings),
+        **_sentences(findings), **_plots(findings), **class_tables(findings), **_costs(findings),
+        **_calibration(findings), **_scores(findings),
     )  # fmt: skip
 
 
@@ -134,51 +114,6 @@ def _scores(findings: Findings) -> dict[str, Any]:
         for key, title in TITLES.items()
     ]
     return {"score_columns": [*names, "untrained"], "score_rows": rows}
-
-
-def _classes(findings: Findings) -> dict[str, Any]:
-    """Count what the chosen strategy takes for what; the matrix only while it can be read."""
-    confusion, scratch = findings.chosen.confusion, findings.scratch.confusion
-    rows = [
-        ClassRow(
-            name,
-            images=sum(confusion[row]),
-            recall=_recall(confusion, row),
-            precision=_share(confusion[row][row], sum(line[row] for line in confusion)),
-            scratch_recall=_recall(scratch, row),
-        )
-        for row, name in enumerate(findings.classes)
-    ]
-    matrix = _matrix(confusion) if len(rows) <= MATRIX_CLASSES else None
-    return {"class_rows": rows, "matrix": matrix, "mistakes": _mistakes(findings)}
-
-
-def _matrix(confusion: Sequence[Sequence[int]]) -> list[list[Cell]]:
-    shares = [[_share(count, sum(row)) or 0.0 for count in row] for row in confusion]
-    return [
-        [Cell(count, share, cividis(share)) for count, share in zip(counts, line, strict=True)]
-        for counts, line in zip(confusion, shares, strict=True)
-    ]
-
-
-def _mistakes(findings: Findings, most: int = 20) -> list[tuple[str, str, int, float]]:
-    """Return the commonest: true class, predicted class, count, share of the true class."""
-    names = findings.classes
-    found = [
-        (names[actual], names[predicted], count, count / sum(row))
-        for actual, row in enumerate(findings.chosen.confusion)
-        for predicted, count in enumerate(row)
-        if count and actual != predicted
-    ]
-    return sorted(found, key=lambda mistake: -mistake[2])[:most]
-
-
-def _recall(confusion: Sequence[Sequence[int]], row: int) -> float | None:
-    return _share(confusion[row][row], sum(confusion[row]))
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
 
 
 def _sample(name: str, path: Path, settings: Settings) -> Sample:

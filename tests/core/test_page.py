@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 
 from graftwork.calibration import Reliability, binned
+from graftwork.class_tables import MATRIX_CLASSES
 from graftwork.cost import Cost
 from graftwork.evidence import RULES, Interval, paired_gain, student_interval, verdict
 from graftwork.findings import Findings, StrategyFindings
-from graftwork.page import MATRIX_CLASSES, render
+from graftwork.page import render
 from graftwork.pictures import gains_png_url
 from graftwork.plots import colours, curve, shorten
 from graftwork.provenance import Provenance
