@@ -67,12 +67,14 @@ def scaled(probabilities: Tensor, temperature: float) -> Tensor:
 
 def fit_temperature(probabilities: Tensor, labels: Tensor) -> float:
     """Return the temperature, 0.05 to 20, of the least negative log-likelihood; labels are of validation images."""
-    from scipy.optimize import minimize_scalar
+    return round(likeliest_temperature(probabilities.double().clamp_min(SMALLEST).log(), labels, 3.0), 4)
 
-    logits = probabilities.double().clamp_min(SMALLEST).log()
+
+def likeliest_temperature(logits: Tensor, labels: Tensor, bound: float) -> float:
+    """Return the temperature, e^−bound to e^bound, that logits (images, classes) are best divided by."""
+    from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
         return float(torch.nn.functional.cross_entropy(logits / math.exp(log_temperature), labels))
 
-    found = minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded", options={"xatol": 1e-4})
-    return float(round(math.exp(found.x), 4))
+    return math.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-4}).x)

@@ -27,6 +27,7 @@ def register_plugins(register: Registry) -> None:
         layer_decay,
         lora,
         lp_ft,
+        lr_scale,
         lwf,
         norm_tune,
         penalties,
@@ -61,6 +62,7 @@ def register_plugins(register: Registry) -> None:
     register.strategy("layer_decay", layer_decay.LayerDecay)
     register.strategy("lora", lora.LoRA)
     register.strategy("lp_ft", lp_ft.LPFT)
+    register.strategy("lr_scale", lr_scale.LRScale)
     register.strategy("lwf", lwf.LwF)
     register.strategy("norm_tune", norm_tune.NormTune)
     register.strategy("soup", soup.Soup)

@@ -18,6 +18,7 @@ from graftwork_plugins.strategies.l2_sp import L2SP
 from graftwork_plugins.strategies.layer_decay import LayerDecay
 from graftwork_plugins.strategies.lora import LoRA
 from graftwork_plugins.strategies.lp_ft import LPFT
+from graftwork_plugins.strategies.lr_scale import LRScale
 from graftwork_plugins.strategies.lwf import LwF
 from graftwork_plugins.strategies.norm_tune import NormTune
 from graftwork_plugins.strategies.penalties import L1, L2
@@ -38,6 +39,7 @@ test_freeze_the_stem = strategy_contract(COPY, Freeze(until=1))
 test_freeze_half = strategy_contract(COPY, Freeze(until=0.5))
 test_gradual_unfreeze = strategy_contract(COPY, GradualUnfreeze(), epochs=9)
 test_layer_decay = strategy_contract(COPY, LayerDecay(), zero=[COPY, LayerDecay(1.0)])
+test_lr_scale = strategy_contract(COPY, LRScale(2.0), zero=[COPY, LRScale()])
 test_lp_ft = strategy_contract(COPY, LPFT())
 test_l2_sp = strategy_contract(COPY, L2SP(), zero=[COPY, L2SP(0.0, 0.0)])
 test_l2_sp_decoupled = strategy_contract(COPY, L2SP(decoupled=True), zero=[COPY, L2SP(0.0, 0.0, decoupled=True)])

@@ -229,6 +229,17 @@ def test_the_class_mean_head_answers_with_the_nearest_mean() -> None:
     assert torch.equal((features @ weight.T + bias).argmax(dim=1), torch.cdist(features, means).argmin(dim=1))
 
 
+@pytest.mark.parametrize("copies", [1, 50])
+def test_the_class_mean_head_is_as_sure_as_it_may_be_however_often_a_feature_is_repeated(copies: int) -> None:
+    draws = torch.Generator().manual_seed(0)
+    labels = torch.arange(400) % 4
+    features = (torch.randn(400, 6, generator=draws, dtype=torch.float64) + labels[:, None]).repeat(1, copies)
+    weight, bias = class_mean_head(features, labels, 4)
+    answers = (features @ weight.T + bias).softmax(dim=1)
+    sureness, right = answers.max(dim=1).values.mean(), (answers.argmax(dim=1) == labels).double().mean()
+    assert abs(sureness - right) < 0.08
+
+
 @pytest.mark.parametrize("net", NETS)
 def test_feature_extraction_is_scikit_learn_on_the_sources_features(net: str, tmp_path: Path) -> None:
     case = Case((COPY, FeatureExtract()), net, epochs=2)
