@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from graftwork import label_curves
 from graftwork.errors import DataError, SettingsError
 from graftwork.files import read_json
 from graftwork.images import load_split
@@ -159,7 +160,8 @@ def test_progress_runs_from_nought_to_one_over_all_of_a_cells_trainings(context:
     assert heard == sorted(heard) and heard[0] > 0 and heard[-1] == 1.0
 
 
-def test_a_sweep_is_written_up_from_its_cells_alone(context: Context) -> None:
+def test_a_sweep_is_written_up_from_its_cells_alone(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_curves, "REPEATS", 50)
     for source in SOURCES:
         for strategy in ("scratch", "full_copy"):
             rows(context, f"{source}-{strategy}")
