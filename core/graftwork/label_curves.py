@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 REPEATS = 2000
+ROUNDING = 1e-9  # accuracies that lie nearer are equal: means of the same seeds differ by the order of their sum
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,13 @@ def label_equivalent(
 def _crossing(budgets: Sequence[int], accuracies: NDArray[np.float64], reached: float) -> float:
     """Return the labels at which a curve first reaches an accuracy; 0 where it begins above, infinity where never."""
     rising = np.maximum.accumulate(accuracies)
-    if reached < rising[0]:
-        return 0.0
-    above = int(np.searchsorted(rising, reached))  # the first budget that reaches it
+    above = int(np.searchsorted(rising, reached - ROUNDING))  # the first budget that reaches it
     if above == len(rising):
         return math.inf
+    if rising[above] <= reached + ROUNDING:
+        return float(budgets[above])
     if above == 0:
-        return float(budgets[0])
+        return 0.0
     share = (reached - rising[above - 1]) / (rising[above] - rising[above - 1])
     logs = np.log(budgets)
     return float(np.exp(logs[above - 1] + share * (logs[above] - logs[above - 1])))

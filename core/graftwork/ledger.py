@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from graftwork.errors import StateError
@@ -33,6 +33,9 @@ class Trial:
     test_accuracy: float | None = None  # where a sweep evaluated it
 
 
+COLUMNS = tuple(field.name for field in fields(Trial))
+
+
 class Ledger:
     """Trials in an SQLite file, which is made by the first of them. Several processes may use it at once."""
 
@@ -41,13 +44,15 @@ class Ledger:
 
     def add(self, trial: Trial) -> None:
         """Keep a trial; one of the same key is replaced, but its test accuracy stays where the new one has none."""
-        known = self.find(trial.key)
-        if known is not None and trial.test_accuracy is None:
-            trial = replace(trial, test_accuracy=known.test_accuracy)
-        marks = ", ".join("?" * len(fields(Trial)))
+        marks = ", ".join("?" * len(COLUMNS))
+        newer = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "test_accuracy")
         make_folder(self.path.parent)
-        with self._open() as connection:
-            connection.execute(f"INSERT OR REPLACE INTO trials VALUES ({marks})", astuple(trial))
+        with self._open() as connection:  # one statement, so that no other process writes in between
+            connection.execute(
+                f"INSERT INTO trials ({', '.join(COLUMNS)}) VALUES ({marks}) ON CONFLICT (key) DO UPDATE SET {newer}, "
+                "test_accuracy = coalesce(excluded.test_accuracy, test_accuracy)",
+                astuple(trial),
+            )
 
     def find(self, key: str) -> Trial | None:
         """Return the trial of a key, if there is one."""
@@ -61,12 +66,13 @@ class Ledger:
         if not self.path.is_file():
             return []
         with self._open() as connection:
-            return [Trial(*row) for row in connection.execute(f"SELECT * FROM trials {clause}", values)]
+            found = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM trials {clause}", values)
+            return [Trial(*row) for row in found]
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """Yield a connection whose changes are committed when the block ends well."""
-        columns = ", ".join(field.name + " PRIMARY KEY" * (field.name == "key") for field in fields(Trial))
+        columns = ", ".join(name + " PRIMARY KEY" * (name == "key") for name in COLUMNS)
         try:
             with closing(sqlite3.connect(self.path, timeout=WAIT_SECONDS)) as connection, connection:
                 connection.execute(f"CREATE TABLE IF NOT EXISTS trials ({columns})")

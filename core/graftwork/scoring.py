@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from statistics import fmean
 from typing import Any, TypeVar
 
 import numpy as np
@@ -82,7 +83,7 @@ def score_source(
     scores |= {name: interval(score, target.features) for name, score in SCORES.items()}
     plain = {name: _attempt(partial(score, untrained.features, labels)) for name, score in SCORES.items()}
     count = min(len(target.features), len(own.features))
-    distance = _attempt(partial(frechet_distance, target.features[:count], own.features[:count]))
+    distance = _attempt(partial(frechet_distance, _spread(target.features, count), _spread(own.features, count)))
     return SourceScores(source, len(labels), scores, plain, distance)
 
 
@@ -93,22 +94,27 @@ def scored_images(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 def ranked(found: list[SourceScores]) -> dict[str, list[str]]:
     """Return for each score the sources from the best to the worst; those without it are left out."""
-    names = [name for name in TITLES if any(one.scores[name] for one in found)]
-    return {name: [one.source for one in sorted(found, key=lambda one: -_value(one, name))] for name in names}
+    values = {name: {one.source: held.mean for one in found if (held := one.scores[name])} for name in TITLES}
+    return {name: sorted(held, key=lambda source: -held[source]) for name, held in values.items() if held}
 
 
 def mean_ranks(found: list[SourceScores]) -> dict[str, float]:
-    """Return each source's mean rank over the scores, 1 the best, and the best of them first."""
-    ranks = ranked(found)
-    means = {
-        one.source: sum(order.index(one.source) + 1 for order in ranks.values()) / len(ranks) for one in found
-    }  # fmt: skip
+    """Return each source's mean rank over the scores, 1 the best, and the best of them first.
+
+    A source without a score that others have is last in it; where nobody has any, all are 1.
+    """
+    orders = ranked(found).values()
+
+    def place(source: str, order: list[str]) -> int:
+        return order.index(source) + 1 if source in order else len(found)
+
+    means = {one.source: fmean([place(one.source, order) for order in orders] or [1]) for one in found}
     return dict(sorted(means.items(), key=lambda item: item[1]))
 
 
-def _value(one: SourceScores, name: str) -> float:
-    found = one.scores[name]
-    return found.mean if found else -np.inf
+def _spread(features: Tensor, count: int) -> Tensor:
+    """Return so many rows from all over: data may be sorted by class, so that the first rows show some classes only."""
+    return features[np.linspace(0, len(features) - 1, count).round().astype(np.int64)]
 
 
 def _attempt(compute: Callable[[], T]) -> T | None:

@@ -107,6 +107,8 @@ class Sweep(Frozen):
     def _is_a_grid(self) -> Sweep:
         if list(self.labels_per_class) != sorted(set(self.labels_per_class)):
             raise ValueError("labels_per_class: budgets must rise, each once")
+        if len(set(self.strategies)) != len(self.strategies):
+            raise ValueError("strategies: each may stand there once")
         if "scratch" not in self.strategies:
             raise ValueError("strategies: 'scratch' is the control of every comparison; it must be among them")
         return self

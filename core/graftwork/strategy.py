@@ -111,11 +111,16 @@ class Strategy:
         self._plugins = list(plugins)
         self._manager = strategy_manager()
         for index, plugin in reversed(list(enumerate(plugins))):  # pluggy calls the last registered first
-            self._manager.register(plugin, name=f"{index} {type(plugin).__name__}")
+            if plugin not in self._plugins[:index]:  # pluggy takes no two that are equal: `check` refuses them
+                self._manager.register(plugin, name=f"{index} {type(plugin).__name__}")
         self._hook: StrategyHooks = self._manager.hook  # type: ignore[assignment]  # same names, keywords only
 
     def check(self) -> None:
         """Raise SettingsError for plugins that can't stand in one stack."""
+        names = [type(plugin).__name__ for plugin in self._plugins]
+        doubled = [name for name in names if names.count(name) > 1]
+        if doubled:
+            raise self._conflict(doubled[:1], "stands there twice")
         for hook in FIRST_ANSWERS:
             owners = [type(p).__name__ for p in self._plugins if self._answers(p, hook)]
             if len(owners) > 1:
@@ -125,12 +130,8 @@ class Strategy:
             other = excluded.get(type(plugin).__name__)
             if other:
                 raise self._conflict([other, type(plugin).__name__], "exclude each other")
-        names = [type(plugin).__name__ for plugin in self._plugins]
         if self.chooses and len(names) > 1:
             raise self._conflict(names, "can't stand together: one of them chooses a whole stack")
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if doubled:
-            raise self._conflict(doubled * 2, "stands there twice")
 
     @property
     def chooses(self) -> bool:

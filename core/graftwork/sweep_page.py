@@ -12,14 +12,14 @@ from graftwork.page import SYMBOLS, environment
 from graftwork.provenance import Provenance
 from graftwork.settings import Settings
 from graftwork.sweep_findings import SweepFindings
-from graftwork.sweep_verdicts import equivalent, sweep_headline
+from graftwork.sweep_verdicts import equivalent, labels, sweep_headline
 from graftwork.verdicts import size
 
 
 def render_sweep(findings: SweepFindings, settings: Settings, provenance: Provenance) -> str:
     """Return the page as one self-contained document; equal arguments give equal bytes."""
     pages = environment()
-    pages.filters["equivalent"] = equivalent
+    pages.filters |= {"equivalent": equivalent, "labels": labels}
     first, *rest = sweep_headline(findings)
     return pages.get_template("sweep.html.j2").render(
         found=findings, settings=settings, provenance=provenance, rules=RULES, symbols=SYMBOLS, first=first,

@@ -25,8 +25,14 @@ def _summary(chosen: Sequence[Point]) -> str:
     for one in chosen:
         assert one.judgement
         budgets[one.judgement.verdict].append(one.labels_per_class)
-    parts = [f"{BY_ITSELF[verdict]} with {_listed(held)}" for verdict, held in budgets.items() if held]
-    return f"Transfer {'; it '.join(parts)} labels a class."
+    (first, held), *rest = [(BY_ITSELF[verdict], held) for verdict, held in budgets.items() if held]
+    parts = [f"{first} with {_listed(held)} {labels(held[-1])}", *(f"{said} with {_listed(few)}" for said, few in rest)]
+    return f"Transfer {', '.join(parts)}."
+
+
+def labels(count: int) -> str:
+    """Return `labels a class`, or of one alone `label a class`."""
+    return f"label{'s' * (count > 1)} a class"
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -36,9 +42,9 @@ def _listed(numbers: Sequence[int]) -> str:
 
 def _sentence(findings: SweepFindings, one: Point) -> str:
     assert one.judgement and one.equivalent
-    plural = "s" * (one.labels_per_class > 1)
+    budget = one.labels_per_class
     return (
-        f"With {one.labels_per_class} label{plural} a class {findings.name(one)} {BY_ITSELF[one.judgement.verdict]}: "
+        f"With {budget} {labels(budget)} {findings.name(one)} {BY_ITSELF[one.judgement.verdict]}: "
         f"{percent(one.accuracy.mean)}, {points(one.judgement.gain)} points; scratch gets there with "
         f"{equivalent(one.equivalent, findings.budgets)}."
     )
@@ -46,8 +52,8 @@ def _sentence(findings: SweepFindings, one: Point) -> str:
 
 def equivalent(found: LabelEquivalent, budgets: Sequence[int]) -> str:
     """Return a label equivalent as `74 [61, 90]`; what lies outside the budgets that were tried as a bound."""
-    low, labels, high = (_labels(value, budgets) for value in (found.low, found.labels, found.high))
-    return labels if low == high else f"{labels} [{low}, {high}]"
+    low, worth, high = (_labels(value, budgets) for value in (found.low, found.labels, found.high))
+    return worth if low == high else f"{worth} [{low}, {high}]"
 
 
 def _labels(value: float, budgets: Sequence[int]) -> str:

@@ -15,6 +15,7 @@ from graftwork.evidence import (
     Interval,
     corrected_verdict,
     holm,
+    judge,
     paired_gain,
     paired_p_value,
     student_interval,
@@ -142,3 +143,31 @@ def test_a_gain_that_is_clear_alone_may_be_one_of_many_by_chance() -> None:
     assert corrected_verdict(interval(0.01, 0.05), 0.005, 0.01, 0.95) == "positive"
     assert corrected_verdict(interval(0.01, 0.05), 0.005, 0.2, 0.95) == "inconclusive"
     assert corrected_verdict(interval(-0.001, 0.001), 0.005, 0.9, 0.95) == "neutral"
+
+
+def test_judged_together_gains_stand_as_they_are_and_p_is_corrected_for_their_number() -> None:
+    scratch = [0.60, 0.64, 0.62]
+    others = [[0.80, 0.85, 0.82], [0.61, 0.64, 0.66], [0.50, 0.52, 0.53]]
+    alone = [judge([(accuracies, scratch)], 0.95, 0.01)[0] for accuracies in others]
+    together = judge([(accuracies, scratch) for accuracies in others], 0.95, 0.01)
+    assert [found.gain for found in together] == [found.gain for found in alone]
+    assert [found.p for found in together] == holm([found.p for found in alone])
+    assert [found.verdict for found in together] == ["positive", "inconclusive", "negative"]
+    assert [found.p for found in alone] == [paired_p_value(accuracies, scratch) for accuracies in others]
+
+
+def test_each_pair_is_judged_against_its_own_control() -> None:
+    found = judge([([0.5, 0.6], [0.4, 0.5]), ([0.5, 0.6], [0.6, 0.7])], 0.95, 0.01)
+    assert [one.gain.mean for one in found] == pytest.approx([0.1, -0.1])
+
+
+def test_among_many_comparisons_a_gain_that_is_clear_alone_is_not_told() -> None:
+    clear = ([0.63, 0.66, 0.67], [0.60, 0.64, 0.62])
+    same = ([0.60, 0.65, 0.61], [0.60, 0.64, 0.62])
+    assert judge([clear], 0.9, 0.001)[0].verdict == "positive"
+    found = judge([clear, *[same] * 9], 0.9, 0.001)
+    assert found[0].verdict == "inconclusive" and found[0].gain.low > 0 and found[0].p > 0.1
+
+
+def test_nothing_to_judge_is_judged() -> None:
+    assert judge([], 0.95, 0.01) == []

@@ -340,3 +340,84 @@ def test_metrics_hold_no_seconds_and_tell_both_intervals_and_costs() -> None:
         "trainable_parameters": 500, "parameters": 1000, "stored_bytes": 2000, "whole_bytes": 4000,
     }  # fmt: skip
     assert "seconds" not in str(found)
+
+
+def section(page: str, title: str) -> str:
+    """Return one section, from its heading on."""
+    return page[page.index(f"<h2>{title}</h2>") :].partition("</section>")[0]
+
+
+def scores(source: str, mean: float, **more: Any) -> SourceScores:
+    held = dict.fromkeys(TITLES, Interval(mean, mean - 0.125, mean + 0.125))
+    usual = {"source": source, "images": 40, "scores": held, "untrained": {"logme": -0.75}, "frechet_distance": 12.5}
+    return SourceScores(**usual | more)
+
+
+def choice(name: str, fate: str = "chosen") -> dict[str, Any]:
+    tried = [
+        {"name": name, "stack": [], "accuracies": [0.75, 0.85], "fate": fate},
+        {"name": "scratch", "stack": [], "accuracies": [0.5], "fate": "out after 1 training"},
+    ]
+    return {"name": name, "stack": [], "reasons": ["It did best."], "tried": tried, "left_out": {"lora": "too dear"}}
+
+
+@pytest.fixture(scope="module")
+def full_page(samples: dict[str, Path]) -> str:
+    """A page of two sources, the second without some scores, and of two strategies that were chosen."""
+    held = {**dict.fromkeys(TITLES), "logme": Interval(0.25, 0.125, 0.375)}
+    second = scores("other", 0.25, scores=held, frechet_distance=None)
+    choices = {"better": choice("freeze"), "same": {**choice("full_copy"), "left_out": {}}}
+    findings = replace(make_findings(), scores=(scores("source", 0.5), second), recommendations=choices)
+    return render(findings, make_settings(), PROVENANCE, samples)
+
+
+def test_every_score_of_every_source_stands_beside_no_training_at_all_dashes_where_there_is_none(
+    full_page: str,
+) -> None:
+    found = section(full_page, "Source and target")
+    assert "from 40 of its labelled training images" in visible(found) and "95 % bootstrap" in visible(found)
+    assert all(f'<th scope="col" class="number">{name}</th>' in found for name in ("source", "other", "untrained"))
+
+    def row(title: str) -> list[str]:
+        cells = found[found.index(f'<th scope="row">{title}') :].partition("</tr>")[0]
+        return [visible(cell).strip() for cell in re.findall(r"<td.*?</td>", cells)]
+
+    assert row("LogME") == ["0.5 [0.375, 0.625]", "0.25 [0.125, 0.375]", "-0.75"]
+    assert row("Fréchet distance") == ["12.5", "–", "–"]
+    for title in TITLES.values():
+        assert title == "LogME" or row(title) == ["0.5 [0.375, 0.625]", "–", "–"]
+
+
+def test_how_alike_features_still_are_is_told_of_every_strategy(page: str) -> None:
+    found = section(page, "Source and target")
+    assert found.count('<td class="number">0.90</td>') == len(make_findings().strategies)
+
+
+def test_how_a_strategy_was_chosen_is_told_with_all_that_was_tried_and_left_out(full_page: str) -> None:
+    found = section(full_page, "How better was chosen")
+    assert "It did best." in found and "the test images had no part in it" in visible(found)
+    rows = [visible(row).strip() for row in re.findall(r"<tr.*?</tr>", found, flags=re.DOTALL)[1:]]
+    assert [re.sub(" +", " ", row) for row in rows] == [
+        "freeze 80.0 % 2 chosen", "scratch 50.0 % 1 out after 1 training",
+    ]  # fmt: skip
+    assert found.count('class="chosen"') == 1
+    assert "1 that were not tried" in found and "lora too dear." in visible(found)
+
+
+def test_where_nothing_was_chosen_or_left_out_nothing_is_said_of_it(page: str, full_page: str) -> None:
+    assert "was chosen</h2>" not in page
+    found = section(full_page, "How same was chosen")
+    assert "full_copy" in found and "not tried" not in found
+
+
+def test_hostile_sources_and_candidates_are_shown_and_not_obeyed(samples: dict[str, Path]) -> None:
+    hostile = {text: {**choice(text, fate=text), "reasons": [text], "left_out": {text: text}} for text in HOSTILE}
+    sources = tuple(scores(text, 0.5) for text in HOSTILE)
+    findings = replace(make_findings(), scores=sources, recommendations=hostile)
+    page = render(findings, make_settings(), PROVENANCE, samples)
+    seen = Elements()
+    seen.feed(page)
+    assert "<!--" not in page and not seen.tags & {"script", "b", "i"}
+    assert not [name for name in seen.attributes if name.startswith("on")]
+    for text in HOSTILE:
+        assert page.count(str(escape(text)).replace("&quot;", "&#34;")) >= 6

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode
 
 from graftwork.errors import PluginError, SettingsError
-from graftwork.params_file import apply_overrides, load_settings, local_plugins_of
+from graftwork.params_file import apply_overrides, load_settings, local_plugins_of, sweep_of
 from graftwork.registry import Registry, load_plugins
 from graftwork.schema import schema_text
 
@@ -221,3 +221,82 @@ def test_an_override_of_an_unknown_key_names_the_nearest(params: Path) -> None:
 def test_the_local_plugins_can_be_read_before_the_rest_is_right(params: Path) -> None:
     edit(params, "seed: 0", "seed: wrong")
     assert local_plugins_of(params) == "examples/strategies"
+
+
+SOURCES = "sources: [source]"
+
+
+def test_the_first_source_is_transferred_from_and_the_others_are_candidates(params: Path) -> None:
+    text = params.read_text(encoding="utf-8")
+    block = text[text.index("  source:\n") : text.index("  # What shall be learnt from few labels.")]
+    edit(params, block, block + block.replace("  source:", "  other:", 1))
+    edit(params, SOURCES, "sources: [other, source]")
+    settings = load_settings(params)
+    assert (settings.source, settings.sources) == ("other", ("other", "source"))
+
+
+@pytest.mark.parametrize(
+    "sources", ["[]", "[source, source]", "[other]", "[source, other]", "[source, target]", "[target]"]
+)
+def test_sources_must_be_the_data_sets_beside_the_target_each_once(params: Path, sources: str) -> None:
+    edit(params, SOURCES, f"sources: {sources}")
+    error = refusal(params)
+    assert "sources" in error.where
+    assert sources == "[]" or "must name each of source once" in str(error)
+
+
+@pytest.mark.parametrize("taken", ["start", "target"])
+def test_a_source_may_not_have_the_name_of_a_folder_beside_it(params: Path, taken: str) -> None:
+    edit(params, SOURCES, f"sources: [{taken}]")
+    edit(params, "  source:\n", f"  {taken}:\n")
+    refusal(params)
+
+
+def test_a_data_set_that_no_source_names_is_refused(params: Path) -> None:
+    text = params.read_text(encoding="utf-8")
+    block = text[text.index("  source:\n") : text.index("  # What shall be learnt from few labels.")]
+    edit(params, block, block + block.replace("  source:", "  other:", 1))
+    assert "must name each of other, source once" in str(refusal(params))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[5, 10, 20, 50]", "[5, 10, 10]", "budgets must rise, each once"),
+        ("[5, 10, 20, 50]", "[10, 5]", "budgets must rise, each once"),
+        ("[5, 10, 20, 50]", "[0, 5]", "sweep.labels_per_class"),
+        ("[5, 10, 20, 50]", "[]", "sweep.labels_per_class"),
+        ("[5, 10, 20, 50]", "[2.5]", "sweep.labels_per_class"),
+        ("minimum_steps: 60", "minimum_steps: 0", "sweep.minimum_steps"),
+        ("[scratch, full_copy, freeze, regularized]", "[full_copy, freeze]", "'scratch' is the control"),
+        ("[scratch, full_copy, freeze, regularized]", "[scratch]", "sweep.strategies"),
+        ("[scratch, full_copy, freeze, regularized]", "[scratch, scratch]", "each may stand there once"),
+        ("[scratch, full_copy, freeze, regularized]", "[scratch, freeze, freeze]", "each may stand there once"),
+    ],
+)
+def test_a_sweep_that_is_no_grid_is_refused(params: Path, old: str, new: str, words: str) -> None:
+    edit(params, old, new)
+    error = refusal(params)
+    assert "sweep" in error.where and words in str(error)
+
+
+def test_the_sweep_is_what_params_yaml_says(params: Path) -> None:
+    found = sweep_of(load_settings(params))
+    assert found.strategies == ("scratch", "full_copy", "freeze", "regularized")
+    assert (found.labels_per_class, found.minimum_steps) == ((5, 10, 20, 50), 60)
+
+
+def test_without_a_sweep_settings_load_and_only_a_sweep_is_refused(params: Path) -> None:
+    text = params.read_text(encoding="utf-8")
+    params.write_text(text[: text.index("sweep:\n")], encoding="utf-8")
+    with pytest.raises(SettingsError, match="nothing to sweep") as raised:
+        sweep_of(load_settings(params))
+    assert "sweep: {strategies" in raised.value.fix
+
+
+def test_a_sweep_of_an_unknown_strategy_names_the_nearest(params: Path) -> None:
+    edit(params, "[scratch, full_copy, freeze, regularized]", "[scratch, fullcopy]")
+    settings = load_settings(params)
+    with pytest.raises(SettingsError, match="Unknown strategy 'fullcopy'") as raised:
+        sweep_of(settings)
+    assert raised.value.fix == "Did you mean full_copy?" and raised.value.where.endswith("key sweep.strategies")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from graftwork.errors import DataError
 from graftwork.images import RawImages
 from graftwork.settings import DataSettings, Use
-from graftwork.splits import Splits, split_images, stratified_order
+from graftwork.splits import Splits, label_budgets, split_images, stratified_order
 
 Counts = st.lists(st.integers(6, 40), min_size=2, max_size=5)
 
@@ -186,3 +186,64 @@ def test_a_size_for_a_split_that_is_given_and_null_for_one_that_is_not_are_refus
         split(raw([30, 30], (["train"] * 4 + [name]) * 12), **{name: 9})
     with pytest.raises(DataError, match=f"{name} is null, but the dataset brings no {name} images"):
         split(raw([30, 30]), **{name: None})
+
+
+def budgets(images: RawImages, wanted: list[int], seed: int = 0, **changes: Any) -> dict[int, set[int]]:
+    found = label_budgets(images, data(**changes), seed, wanted, where="here")
+    assert all((np.diff(indices) > 0).all() for indices in found.values()), "sorted, none twice"
+    return {budget: set(indices.tolist()) for budget, indices in found.items()}
+
+
+@given(st.lists(st.integers(10, 40), min_size=2, max_size=4), st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_budgets_a_class_are_nested_and_hold_so_many_of_each_class(counts: list[int], seed: int) -> None:
+    images = raw(counts)
+    whole = split(images, seed)
+    smaller: set[int] = set()
+    for budget, found in budgets(images, [1, 2, 5], seed).items():
+        assert np.bincount(images.labels[sorted(found)]).tolist() == [budget] * len(counts)
+        assert smaller < found <= set(whole.train.tolist())
+        assert not found & {*whole.validation.tolist(), *whole.test.tolist()}
+        smaller = found
+
+
+@given(st.integers(2, 5), st.integers(1, 8), st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_of_equal_classes_a_budget_is_the_set_that_a_run_with_as_many_labels_trains_on(
+    classes: int, each: int, seed: int
+) -> None:
+    images = raw([20] * classes)
+    run = split(images, seed, validation=4 * classes, test=4 * classes, labels=each * classes)
+    sizes = {"validation": 4 * classes, "test": 4 * classes}
+    assert budgets(images, [each, 10], seed, **sizes)[each] == set(run.train.tolist())
+
+
+def test_budgets_are_taken_from_all_training_images_whatever_the_runs_own_labels() -> None:
+    images = raw([40, 40])
+    assert budgets(images, [3, 20], labels=4) == budgets(images, [3, 20])
+
+
+def test_a_budget_does_not_hang_on_the_others_that_are_asked_for() -> None:
+    images = raw([40, 30])
+    assert budgets(images, [5])[5] == budgets(images, [1, 5, 10])[5]
+
+
+def test_budgets_leave_out_what_was_dropped_as_a_duplicate() -> None:
+    images = raw([30, 30])
+    clean = split(images)
+    images.images[clean.train[0]] = images.images[clean.test[0]]
+    kept = budgets(images, [15], duplicates="drop")[15]
+    assert int(clean.train[0]) not in kept
+    with pytest.raises(DataError, match="stand in two splits"):
+        budgets(images, [15])
+
+
+def test_a_class_with_too_few_images_for_a_budget_is_named_with_what_it_has() -> None:
+    images = raw([60, 12])
+    left = int((images.labels[split(images).train] == 1).sum())
+    words = f"{left + 1} is more than the {left} training images of the class 'class 1'"
+    with pytest.raises(DataError, match=words) as e:
+        budgets(images, [2, left + 1])
+    assert (e.value.where, e.value.expected) == ("here", f"at most {left}")
+    assert "under sweep in params.yaml" in e.value.fix
+    assert budgets(images, [left])
