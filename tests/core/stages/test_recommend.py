@@ -18,7 +18,7 @@ from graftwork.scoring import SourceScores
 from graftwork.search import Recommendation, Search, Stack, Tried
 from graftwork.settings import Use
 from graftwork.stages import Context, trials
-from graftwork.stages.recommend import search_for, stack_of
+from graftwork.stages.recommend import own_search, stack_of
 from graftwork.training import Job, Trained, train
 from tests.core.tiny_workspace import run, tiny_settings, workspace
 
@@ -94,7 +94,7 @@ def test_a_search_sees_the_task_and_no_test_image(context: Context, monkeypatch:
         return load_split(folder)
 
     monkeypatch.setattr("graftwork.stages.recommend.load_split", watched)
-    search = search_for(context)
+    search = own_search(context)
     assert sorted(read) == ["train", "validation"]
     assert search.strategies == {"scratch": (), "full_copy": FULL_COPY}, "without those that choose themselves"
     assert search.labels_per_class == len(load_split(context.layout.split("target", "train"))) / 2
@@ -102,7 +102,7 @@ def test_a_search_sees_the_task_and_no_test_image(context: Context, monkeypatch:
 
 
 def test_candidates_are_rehearsed_and_what_can_not_be_trained_is_a_settings_error(context: Context) -> None:
-    search = search_for(context)
+    search = own_search(context)
     assert search.trainable_share(()) == search.trainable_share(FULL_COPY) == 1.0
     assert 0 < search.trainable_share(FREEZE) < 1
     with pytest.raises(SettingsError):
@@ -119,11 +119,11 @@ def test_a_repeat_is_trained_once_from_a_seed_of_its_own(context: Context, monke
     monkeypatch.setattr(trials, "train", counted)
 
     def search(stack: Stack, repeat: int) -> float:
-        return search_for(context).train("candidate", stack, repeat).validation_accuracy
+        return own_search(context).train("candidate", stack, repeat).validation_accuracy
 
     first = [search(FULL_COPY, 0), search(FULL_COPY, 1), search((), 0)]
     assert [search(FULL_COPY, 0), search(FULL_COPY, 1), search((), 0)] == first
     assert len(jobs) == 3
     assert jobs[0].seed == jobs[2].seed != jobs[1].seed, "candidates are compared on the same seeds"
     assert not {job.seed for job in jobs} & {context.settings.seed, *context.settings.seeds}
-    assert all(trial.test_accuracy is None for trial in search_for(context).past)
+    assert all(trial.test_accuracy is None for trial in own_search(context).past)
