@@ -30,7 +30,7 @@ def publish_sweep(layout: Layout) -> str:
     rows = [
         _sweep_row(source, strategy, budgets)
         for source, strategies in metrics["sources"].items()
-        for strategy, budgets in strategies.items()
+        for strategy, budgets in sorted(strategies.items(), key=lambda item: item[0] != "scratch")
     ]
     lines = [f"- {line}" for line in metrics["verdict"]]
     report = f"The whole report: `{layout.sweep / 'report.html'}`"
