@@ -12,9 +12,10 @@ from torch import Tensor
 
 from graftwork.anatomy import batch_norms
 from graftwork.hookspecs import hookimpl
+from graftwork.images import LabelledImages
 from graftwork.source import Needs
 from graftwork.strategy import Step, TargetModel
-from graftwork.training_run import Run
+from graftwork.training_run import Outcome, Run
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,16 @@ class Joint:
             terms.append(self.source_weight * self._source_loss(step))
         return torch.stack(terms).sum() if terms else None
 
+    @hookimpl
+    def training_ended(self, outcome: Outcome) -> None:
+        """Note what the last epoch's trunk still knows of the source, and whether the two tasks pull one way."""
+        run = outcome.run
+        assert run.target.source is not None and run.target.source.images is not None
+        replay, head = run.target.source.images, run.target.extra["Joint"]
+        answers = head(run.features(run.target.model, replay)).argmax(dim=1).cpu()
+        outcome.notes["source_accuracy"] = float((answers == replay.labels).double().mean())
+        outcome.notes["gradient_cosine"] = _cosine(run, replay)
+
     def _source_loss(self, step: Step) -> Tensor:
         run: Run = step.target.notes["Joint"]
         assert run.target.source is not None and run.target.source.images is not None
@@ -73,3 +84,19 @@ class Joint:
             norm.train()
         assert step.target.taps.features is not None
         return F.cross_entropy(step.target.extra["Joint"](step.target.taps.features.float()), labels)
+
+
+def _cosine(run: Run, replay: LabelledImages) -> float:
+    """Return the cosine, −1 to 1, of both losses' gradients in the trunk, on a batch of each task's images."""
+    model, taps = run.target.model.eval(), run.target.taps
+    trunk = [p for name, p in run.target.trainable().items() if name not in run.target.head and "extra." not in name]
+    gradients = []
+    for data, own in ((replay, False), (run.train, True)):
+        images, labels = next(run.batches(data))
+        logits = model(images)
+        assert taps.features is not None
+        answers = logits if own else run.target.extra["Joint"](taps.features.float())
+        found = torch.autograd.grad(F.cross_entropy(answers.float(), labels), trunk)
+        gradients.append(torch.cat([gradient.flatten() for gradient in found]))
+    ours, theirs = gradients
+    return float(F.cosine_similarity(ours, theirs, dim=0))

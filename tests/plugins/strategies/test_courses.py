@@ -22,6 +22,7 @@ from graftwork_plugins.strategies.auto_rgn import AutoRGN
 from graftwork_plugins.strategies.feature_extract import FeatureExtract
 from graftwork_plugins.strategies.full_copy import FullCopy
 from graftwork_plugins.strategies.gradual_unfreeze import GradualUnfreeze
+from graftwork_plugins.strategies.joint import Joint
 from graftwork_plugins.strategies.layer_decay import LayerDecay
 from graftwork_plugins.strategies.lora import LoRA
 from graftwork_plugins.strategies.lp_ft import LPFT, probe_then_tune
@@ -310,3 +311,12 @@ def test_noise_has_classes_that_can_be_told_apart() -> None:
     data = noise(30, 3, seed=0)
     means = [float(data.images[data.labels == label].float().mean()) for label in range(3)]
     assert means[0] + 20 < means[1] < means[2] - 20
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_joint_training_notes_what_it_keeps_of_the_source_and_whether_the_tasks_agree(net: str, tmp_path: Path) -> None:
+    trained = train(Case((COPY, Joint(images=24)), net, epochs=2).job(tmp_path))
+    assert 0 <= trained.notes["source_accuracy"] <= 1
+    assert -1 <= trained.notes["gradient_cosine"] <= 1
+    without = train(Case((COPY, Joint(images=24, source_weight=1e-9)), net, epochs=2).job(tmp_path / "other"))
+    assert without.notes["source_accuracy"] <= trained.notes["source_accuracy"]
