@@ -1,4 +1,4 @@
-// Takes the README's pictures from a workspace after `graftwork run`.
+// Takes the README's pictures from a workspace after `graftwork run` and `graftwork sweep`.
 //   npm install playwright-core && node docs/screenshots.mjs [PATH TO CHROMIUM]
 import { resolve } from "node:path";
 import { chromium } from "playwright-core";
@@ -13,6 +13,9 @@ const browser = await chromium.launch({
 const report = await browser.newPage({ viewport: { width: 1100, height: 940 }, colorScheme: "light" });
 await report.goto(`file://${root}/report/report.html`);
 await report.screenshot({ path: `${root}/docs/report.png` });
+await report.setViewportSize({ width: 1100, height: 1090 });
+await report.goto(`file://${root}/sweep/report.html`);
+await report.screenshot({ path: `${root}/docs/sweep.png` });
 
 const answer = await fetch(`${address}/api/flow_runs/filter`, {
   method: "POST",

@@ -21,7 +21,7 @@ from graftwork.provenance import Provenance
 from graftwork.reliability_plot import bins, reliability_svg
 from graftwork.scoring import TITLES
 from graftwork.settings import Settings, Use
-from graftwork.verdicts import corrected_for, lead, others, percent, points, size
+from graftwork.verdicts import corrected_for, figure, lead, others, percent, points, size
 
 SYMBOLS = {"positive": "▲", "neutral": "=", "negative": "▼", "inconclusive": "?"}
 # Where a figure and what belongs to it must not be torn apart: "82.9 %", "+3.5 [+1.5, +5.5]".
@@ -58,7 +58,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {
-        "percent": _percent, "interval": _interval, "points": points, "range": _range, "stack": _stack, "size": size,
+        "figure": figure, "percent": _percent, "interval": _interval, "points": points, "range": _range,
+        "stack": _stack, "size": size,
     }  # fmt: skip
     return found
 

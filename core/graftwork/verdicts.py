@@ -83,6 +83,11 @@ def _signed(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
 
 
+def figure(value: float | None) -> str:
+    """Return a number with three digits that count, or a dash for none."""
+    return "–" if value is None else f"{value:.3g}".replace("-", "−")
+
+
 def size(count: int) -> str:
     """Return a number of bytes as `1.4 MB`, with decimal units."""
     value, units = float(count), ["bytes", "kB", "MB", "GB"]

@@ -13,6 +13,7 @@ from graftwork.search import Recommendation, Stack
 from graftwork.settings import Use
 from graftwork.stages import Context
 from graftwork.strategy import build_strategy
+from graftwork.verdicts import figure
 from graftwork_flows.console import LineProgress, say
 from graftwork_flows.launch import bring_up_to_date
 from graftwork_flows.runs import begin
@@ -29,8 +30,8 @@ def print_scores(root: Path, as_json: bool) -> None:
     by_name = {one.source: one for one in found}
     rows = [["", *ranks, "untrained"]]
     for key, title in TITLES.items():
-        rows.append([title, *(_score(by_name[name], key) for name in ranks), _number(found[0].untrained.get(key))])
-    rows.append(["Fréchet distance", *(_number(by_name[name].frechet_distance) for name in ranks), ""])
+        rows.append([title, *(_score(by_name[name], key) for name in ranks), figure(found[0].untrained.get(key))])
+    rows.append(["Fréchet distance", *(figure(by_name[name].frechet_distance) for name in ranks), ""])
     rows.append(["mean rank", *(f"{rank:.1f}" for rank in ranks.values()), ""])
     _table(rows)
     say(f"On {found[0].images} labelled images; higher is better, but for distance and rank. A score is a cheap gate,")
@@ -88,11 +89,7 @@ def _search(context: Context, seconds: float, trainings: int | None) -> Recommen
 
 def _score(one: SourceScores, name: str) -> str:
     found = one.scores[name]
-    return f"{_number(found.mean)} [{_number(found.low)}, {_number(found.high)}]" if found else "–"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
+    return f"{figure(found.mean)} [{figure(found.low)}, {figure(found.high)}]" if found else "–"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> None:
