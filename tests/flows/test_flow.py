@@ -82,7 +82,7 @@ def test_a_run_is_a_task_for_each_stage_and_a_second_one_is_cached(site: Path, a
     assert "report: " in said and "UI: http://127.0.0.1" in said
     first = api.last_run()
     assert set(api.tasks(first["id"]).values()) == {"Completed"}
-    assert len(api.tasks(first["id"])) == 12
+    assert len(api.tasks(first["id"])) == 14
     call(site, "graftwork", "run")
     second = api.last_run()
     assert second["id"] != first["id"]
@@ -182,3 +182,16 @@ def test_the_server_is_stopped_and_says_so(site: Path, api: Api) -> None:
     assert "running" in call(site, "graftwork", "server", "status")
     assert "stopped" in call(site, "graftwork", "server", "stop")
     assert "not running" in call(site, "graftwork", "server", "status")
+
+
+def test_a_sweep_is_a_flow_of_its_own(site: Path, api: Api) -> None:
+    said = call(site, "graftwork", "sweep")
+    assert "With 5 labels a class full_copy" in said and "UI: http://127.0.0.1" in said
+    last = api.last_run()
+    assert last["name"].startswith("sweep-") and last["state_name"] == "Completed"
+    states = api.tasks(last["id"])
+    assert states["cells@source-full_copy"] == states["sweep"] == "Completed"
+    assert "finetune@full_copy" not in states
+    shown = {artifact["key"]: artifact for artifact in api.post("/artifacts/latest/filter", {})}
+    assert "With 2 labels a class" in shown["sweep-report"]["data"]
+    assert "5 labels" in shown["sweep"]["data"]
