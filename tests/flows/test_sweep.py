@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from graftwork.errors import DataError, SettingsError
 from graftwork.files import read_json
 from graftwork.layout import Layout
 from graftwork.ledger import Ledger
+from graftwork_flows.advice import print_recommendation, print_scores
 from graftwork_flows.artifacts import publish_sweep
 from graftwork_flows.launch import bring_up_to_date
 from graftwork_flows.pipeline import Pipeline
 from graftwork_flows.runs import begin, run_plainly
 from graftwork_flows.sweep_graph import GOALS, write_graph
-from tests.flows.conftest import call, edit, run
+from tests.flows.conftest import call, edit
 from tests.flows.recorder import Recorder
 
 
@@ -57,7 +60,9 @@ def test_a_run_leaves_the_sweep_alone_and_dvc_repro_does_the_same(computed: Path
     assert (computed / "sweep" / "dvc.lock").read_bytes() == lock
 
 
-def test_another_source_is_pretrained_ranked_and_swept(computed: Path) -> None:
+def test_another_source_is_pretrained_ranked_and_swept(
+    computed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
     text = "  target:\n    {dataset"
     settings = "{dataset: npz, path: data/target.npz, validation: 0.2, test: 0.2, augmentation: [], image: null}"
     other = f"  other:\n    {settings}\n"
@@ -68,8 +73,8 @@ def test_another_source_is_pretrained_ranked_and_swept(computed: Path) -> None:
     assert found["source"]["scratch"] == found["other"]["scratch"], "scratch has no source"
     assert found["source"]["full_copy"] != found["other"]["full_copy"]
     assert "full_copy from other" in (Layout(computed).sweep / "report.html").read_text()
-    scores = json.loads(call(computed, "graftwork", "score", "--json"))
-    assert set(scores["mean_ranks"]) == {"other", "source"}
+    print_scores(computed, as_json=True)
+    assert set(json.loads(capsys.readouterr().out)["mean_ranks"]) == {"other", "source"}
     assert "transfer@scratch" not in call(computed, "dvc", "status"), "weights still come from the first"
 
 
@@ -85,24 +90,32 @@ def test_the_command_line_prints_what_it_found(computed: Path) -> None:
         ("strategies: [scratch, full_copy]", "strategies: [scratch, fullcopy]", "Did you mean full_copy?"),
         ("strategies: [scratch, full_copy]", "strategies: [freeze, full_copy]", "'scratch' is the control"),
         ("labels_per_class: [2, 5]", "labels_per_class: [5, 2]", "budgets must rise"),
-        ("labels_per_class: [2, 5]", "labels_per_class: [2, 500]", "500 is more than the 20 training images"),
         ("sweep: {strategies", "# {strategies", "There is nothing to sweep"),
     ],
 )
-def test_a_sweep_that_can_not_be_is_refused_with_the_reason(computed: Path, old: str, new: str, said: str) -> None:
-    edit(computed / "params.yaml", old, new)
-    done = run(computed, "graftwork", "sweep", "--without-prefect")
-    assert done.returncode in (2, 3)
-    assert said in done.stderr
+def test_a_sweep_that_can_not_be_is_refused_with_the_reason(workspace: Path, old: str, new: str, said: str) -> None:
+    edit(workspace / "params.yaml", old, new)
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        write_graph(workspace)
+    assert not (workspace / "sweep").exists()
 
 
-def test_scores_and_a_recommendation_are_printed(computed: Path) -> None:
-    table = call(computed, "graftwork", "score")
+def test_more_labels_than_there_are_images_are_refused(computed: Path) -> None:
+    edit(computed / "params.yaml", "labels_per_class: [2, 5]", "labels_per_class: [2, 500]")
+    write_graph(computed)
+    with pytest.raises(DataError, match="500 is more than the 20 training images"):
+        bring_up_to_date(computed, GOALS, quiet=True)
+
+
+def test_scores_and_a_recommendation_are_printed(computed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_scores(computed, as_json=False)
+    table = capsys.readouterr().out
     assert "LogME" in table and "untrained" in table and "mean rank" in table
-    said = call(computed, "graftwork", "recommend", "--trainings", "4")
+    print_recommendation(computed, 120.0, 4, as_json=False)
+    said = capsys.readouterr().out
     assert "Recommended: " in said and "best: [" in said
-    again = json.loads(call(computed, "graftwork", "recommend", "--trainings", "4", "--json"))
-    assert again["name"] in said.partition("Recommended: ")[2]
+    print_recommendation(computed, 120.0, 4, as_json=True)
+    assert json.loads(capsys.readouterr().out)["name"] in said.partition("Recommended: ")[2]
 
 
 def test_the_prefect_artifacts_tell_every_budget(computed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
