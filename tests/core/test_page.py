@@ -382,7 +382,7 @@ def test_every_score_of_every_source_stands_beside_no_training_at_all_dashes_whe
         cells = found[found.index(f'<th scope="row">{title}') :].partition("</tr>")[0]
         return [visible(cell).strip() for cell in re.findall(r"<td.*?</td>", cells)]
 
-    assert row("LogME") == ["0.5 [0.375, 0.625]", "0.25 [0.125, 0.375]", "-0.75"]
+    assert row("LogME") == ["0.5 [0.375, 0.625]", "0.25 [0.125, 0.375]", "\N{MINUS SIGN}0.75"]
     assert row("Fréchet distance") == ["12.5", "–", "–"]
     for title in TITLES.values():
         assert title == "LogME" or row(title) == ["0.5 [0.375, 0.625]", "–", "–"]
