@@ -84,7 +84,7 @@ def recognise(path: Path) -> str:
 def survey(path: Path, registry: Registry) -> Survey:
     """Look at the data at a path: read its names, labels and the sizes of some images. Raises DataError."""
     name = recognise(path)
-    plugin = registry.create("dataset", Use(name=name))
+    plugin = registry.create("dataset", Use.model_validate(name))
     if hasattr(plugin, "survey"):
         found: Survey = plugin.survey(path)
         return found

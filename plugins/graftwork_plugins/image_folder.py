@@ -10,10 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-from graftwork.decoding import decode, quietly
+from graftwork.decoding import decode, header, quietly
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.settings import ImageFormat
+from graftwork.survey import Survey, counted
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SPLIT_FOLDERS = {
@@ -23,6 +24,7 @@ SPLIT_FOLDERS = {
     "valid": "validation",
     "test": "test",
 }
+LOOKED_AT = 400  # headers, all over the data
 LAYOUT = "<path>/<class>/*.jpg, or <path>/{train,validation,test}/<class>/*.jpg"
 
 
@@ -58,6 +60,18 @@ class ImageFolder:
             split=np.array([entry.split for entry, _ in good]) if given else None,
             origin={"folder": path.name, "skipped": failures, "ignored_extensions": _ignored(path)},
         )
+
+    def survey(self, path: Path) -> Survey:
+        """Count all images, and look at the headers of some."""
+        found = _scan(path)
+        classes = _class_names(found, path)
+        some = found[:: max(1, len(found) // LOOKED_AT)]
+        with quietly():
+            headers = [told for entry in some if (told := header(entry.file))] or [(64, 3)]
+        sides = sorted(side for side, _ in headers)
+        counts = counted([e.split for e in found], [classes.index(e.label) for e in found], len(classes))
+        channels = max(channels for _, channels in headers)
+        return Survey("image_folder", tuple(classes), counts, channels, (sides[0], sides[len(sides) // 2], sides[-1]))
 
 
 @dataclass(frozen=True)
