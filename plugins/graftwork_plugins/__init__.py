@@ -9,7 +9,19 @@ from graftwork.registry import Registry
 @hookimpl
 def register_plugins(register: Registry) -> None:
     """Offer everything in this package."""
-    from graftwork_plugins import augmentations, fashion_mnist, image_folder, lenet, mlp, npz, small_cnn, timm_model
+    from graftwork_plugins import (
+        augmentations,
+        cifar,
+        fashion_mnist,
+        idx,
+        image_folder,
+        lenet,
+        mlp,
+        npz,
+        small_cnn,
+        timm_model,
+    )
+    from graftwork_plugins.origins import digits, torchvision
     from graftwork_plugins.strategies import (
         auto,
         auto_rgn,
@@ -37,7 +49,11 @@ def register_plugins(register: Registry) -> None:
         wise_ft,
     )
 
+    register.origin("digits", digits.Digits)
+    register.origin("torchvision", torchvision.TorchvisionSet)
+    register.dataset("cifar", cifar.Cifar)
     register.dataset("fashion_mnist", fashion_mnist.FashionMNIST)
+    register.dataset("idx", idx.Idx)
     register.dataset("image_folder", image_folder.ImageFolder)
     register.dataset("npz", npz.Npz)
     register.model("lenet", lenet.LeNet)
