@@ -42,9 +42,12 @@ def decode(source: Path | bytes, image: ImageFormat) -> Pixels | str:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Silence Pillow's warnings for all threads: sizes are capped here, and metadata says nothing of the pixels."""
+    """Silence Pillow's warnings for all threads: sizes are capped here, and metadata says nothing of the pixels.
+
+    Pillow's alone, as others' code may run meanwhile.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", module="PIL")
         yield
 
 

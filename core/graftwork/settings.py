@@ -10,6 +10,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 RESERVED = {"start", "target"}  # folders in weights/ that aren't sources
 SplitSize = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)]
 Channels = Literal["auto", "sum", "repeat", "mean", "zero"]
+Storage = Literal["auto", "arrays", "encoded"]
 
 
 class Frozen(BaseModel):
@@ -55,6 +56,7 @@ class DataSettings(Frozen):
     test: SplitSize | None
     augmentation: tuple[Use, ...]  # no default: dvc.yaml names the key
     image: ImageFormat | None  # None: as the top-level `image`; no default, likewise
+    storage: Storage  # no default, likewise
     labels: int | None = Field(default=None, ge=1)
     duplicates: Literal["refuse", "drop"] = "refuse"
 
