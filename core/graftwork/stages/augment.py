@@ -40,7 +40,8 @@ def augment(context: Context, data: str) -> None:
         layout.card(data),
         {
             **card, "splits": counts, "duplicates_dropped": len(splits.dropped), "mean": mean, "std": std,
-            "local_code": _local_code(context, settings),
+            "image": context.settings.image_of(data).model_dump(), "local_code": _local_code(context, settings),
+            "augmentation": [use.model_dump(mode="json") for use in settings.augmentation],
         },
     )  # fmt: skip
     sizes = ", ".join(f"{len(indices):,} {name}" for name, indices in splits.by_name().items())
