@@ -37,13 +37,19 @@ class Use(Frozen):
 
 
 class ImageFormat(Frozen):
-    """Every image is brought to this size (a square, pixels) and this number of channels."""
+    """Every image is brought to this size (a square, pixels) and this number of channels.
 
-    size: int = Field(ge=8, le=1024)
-    channels: Literal[1, 3]
+    Vectors are images of one pixel, with a channel for each feature.
+    """
+
+    size: int = Field(ge=1, le=1024)
+    channels: int = Field(ge=1, le=65_536)
 
     def __str__(self) -> str:
-        return f"{self.size} × {self.size} pixels, {'grey' if self.channels == 1 else 'colour'}"
+        if self.size == 1:
+            return f"vectors of {self.channels} features"
+        colours = {1: "grey", 3: "colour"}.get(self.channels, f"{self.channels} channels")
+        return f"{self.size} × {self.size} pixels, {colours}"
 
 
 class DataSettings(Frozen):

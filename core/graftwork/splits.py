@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from graftwork.errors import DataError, listed
 from graftwork.images import Labels, Pixels, RawImages
 from graftwork.settings import DataSettings
+from graftwork.vectors import Vectors
 
 Indices = NDArray[np.int64]
 
@@ -178,5 +179,5 @@ def _without_duplicates(
     return train[keep_train], validation[keep_validation], dropped
 
 
-def _digests(images: Pixels) -> list[bytes]:
+def _digests(images: Pixels | Vectors) -> list[bytes]:
     return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from graftwork.decoding import decode, quietly
+from graftwork.decoding import decode, quietly, require_picture_format
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.settings import ImageFormat
@@ -34,6 +34,7 @@ class ImageFolder:
 
     def load(self, path: Path, image: ImageFormat) -> RawImages:
         """Decode every image to the format. Raises DataError for what a folder of images can't be."""
+        require_picture_format(image, str(path))
         found = _scan(path)
         classes = _class_names(found, path)
         with quietly(), ThreadPoolExecutor() as pool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from graftwork.errors import DataError
@@ -17,6 +18,7 @@ from graftwork.settings import DataSettings, Use
 from graftwork.splits import split_images
 from graftwork.stages import Context
 from graftwork.stages.fetch import load_raw
+from graftwork.vectors import SHOWN, Vectors, heat_map, vector_statistics
 
 SAMPLES = 10
 
@@ -54,8 +56,10 @@ def _local_code(context: Context, settings: DataSettings) -> dict[str, str]:
     return context.registry.local_code([*augmentations, ("model", context.settings.model)])
 
 
-def statistics(images: Pixels) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation per channel of images (N, C, H, W), scaled to 0…1."""
+def statistics(images: Pixels | Vectors) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation per channel of images (N, C, H, W), scaled to 0…1; vectors' divided alike."""
+    if images.dtype != np.uint8:
+        return vector_statistics(images)
     mean = images.mean(axis=(0, 2, 3), dtype=np.float64) / 255
     std = images.std(axis=(0, 2, 3), dtype=np.float64) / 255
     if (std == 0).any():
@@ -66,9 +70,10 @@ def statistics(images: Pixels) -> tuple[list[float], list[float]]:
     return mean.round(6).tolist(), std.round(6).tolist()
 
 
-def _draw_samples(context: Context, settings: DataSettings, images: Pixels, path: Path) -> None:
-    """Draw some images in the top row and three augmented views of each below."""
-    chosen = torch.from_numpy(images[:: max(1, len(images) // SAMPLES)][:SAMPLES].copy())
+def _draw_samples(context: Context, settings: DataSettings, images: Pixels | Vectors, path: Path) -> None:
+    """Draw some images in the top row and three augmented views of each below; vectors as a row of cells each."""
+    count = SAMPLES if images.dtype == np.uint8 else SHOWN
+    chosen = torch.from_numpy(images[:: max(1, len(images) // count)][:count].copy())
     draws = generator(torch.device("cpu"), context.settings.seed, "samples")
     rows = [chosen]
     for _ in range(3 if settings.augmentation else 0):
@@ -76,7 +81,16 @@ def _draw_samples(context: Context, settings: DataSettings, images: Pixels, path
         for use in settings.augmentation:
             view = context.registry.create("augmentation", use)(view, draws)
         rows.append(view)
-    sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)  # (C, rows·H, columns·W)
-    pixels = sheet.permute(1, 2, 0).numpy()
     with atomic_file(path) as temporary:
-        Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(temporary, format="png")
+        Image.fromarray(_sheet(rows)).save(temporary, format="png")
+
+
+def _sheet(rows: list[torch.Tensor]) -> NDArray[np.uint8]:
+    """Return rows of images (N, C, H, W) as one picture, grey unless they have three channels."""
+    if rows[0].dtype != torch.uint8:
+        return heat_map(torch.cat(rows).numpy())
+    sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)  # (C, rows·H, columns·W)
+    pixels: NDArray[np.uint8] = sheet.permute(1, 2, 0).numpy()
+    if pixels.shape[-1] == 3:
+        return pixels
+    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels.mean(axis=-1).round().astype(np.uint8)
