@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from graftwork.errors import SettingsError
 from graftwork.images import Pixels
 from graftwork.settings import ImageFormat
 
@@ -38,6 +39,15 @@ def decode(source: Path | bytes, image: ImageFormat) -> Pixels | str:
         return "not an image" if size else "empty file"
     except Exception as error:  # damaged bytes make Pillow raise nearly anything, IndexError and struct.error among it
         return str(error) or type(error).__name__
+
+
+def require_picture_format(image: ImageFormat, where: str) -> None:
+    """Raise SettingsError where a picture can't have the format: its channels must be 1 or 3."""
+    if image.channels not in (1, 3):
+        raise SettingsError(
+            f"Pictures can't be decoded to {image}", where=where, expected="channels: 1 (grey) or 3 (colour)",
+            fix="correct image in params.yaml; plain numbers are read by dataset: vectors",
+        )  # fmt: skip
 
 
 @contextmanager

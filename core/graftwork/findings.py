@@ -55,7 +55,7 @@ class Findings:
     strategies: tuple[StrategyFindings, ...]  # in the order of params.yaml
     classes: tuple[str, ...]
     source_classes: tuple[str, ...]
-    source_accuracy: float
+    source_accuracy: float | None  # None: trained elsewhere
     source_history: list[dict[str, float]]
     source_seconds: float | None
     scores: tuple[SourceScores, ...]  # of all sources; the first is transferred from

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from graftwork.errors import DataError
 from graftwork.settings import ImageFormat
+from graftwork.vectors import Vectors, require_vector_format
 
 # N images, C channels, H height, W width
 Pixels = NDArray[np.uint8]
@@ -44,7 +45,8 @@ class Images(Protocol):
 class RawImages:
     """What a dataset plugin returns: images (N, C, H, W), labels (N,) into `classes`.
 
-    Arrays may have any size; `EncodedImages`, for what doesn't fit into memory, has the format that was asked for.
+    Pictures are uint8, of any size; where they don't fit into memory `EncodedImages`, of the format that was asked for.
+    Vectors are float32, (N, features, 1, 1).
     `split` is None, or holds for each image "train", "validation" or "test" where the dataset itself says so.
     `origin` describes where the data is from, as JSON: licence, URL, what was skipped.
     """
@@ -56,7 +58,8 @@ class RawImages:
     origin: dict[str, Any] = field(default_factory=dict)
 
     def check(self, where: str) -> None:
-        """Raise DataError unless labels are in range, and there are two classes, each with an image."""
+        """Raise DataError unless images are of a known kind, labels in range, and two classes have an image each."""
+        self._check_kind(where)
         if len(self.images) != len(self.labels):
             raise DataError(f"There are {len(self.images)} images but {len(self.labels)} labels", where=where)
         wrong = (self.labels < 0) | (self.labels >= len(self.classes))
@@ -75,6 +78,17 @@ class RawImages:
         if (counts == 0).any():
             empty = self.classes[int(np.flatnonzero(counts == 0)[0])]
             raise DataError(f"The class {empty!r} has no images", where=where, fix="add images, or remove the class")
+
+    def _check_kind(self, where: str) -> None:
+        dtype, shape = self.images.dtype, self.images.shape
+        pictures = dtype == np.uint8 and len(shape) == 4
+        if not pictures and not (dtype == np.float32 and len(shape) == 4 and shape[2:] == (1, 1)):
+            raise DataError(
+                f"The images are {dtype} of shape {shape}", where=where,
+                expected="pictures: uint8, (N, C, H, W); or vectors: float32, (N, features, 1, 1)", fix="convert them",
+            )  # fmt: skip
+        if not pictures and not np.isfinite(self.images[:]).all():
+            raise DataError("The vectors hold NaN or infinity", where=where, fix="fill in or remove those rows")
 
 
 class LabelledImages(Protocol):
@@ -112,8 +126,25 @@ class LabelledImages(Protocol):
         """Return a digest of images and labels; of one set of images, each storage has its own."""
 
 
-def conform(images: Pixels, image: ImageFormat) -> Pixels:
-    """Bring images (N, C, H, W) to the format: grey ↔ colour, then an antialiased resize to a square."""
+def conform(images: Pixels | Vectors, image: ImageFormat) -> Pixels | Vectors:
+    """Bring pictures (N, C, H, W) to the format: grey ↔ colour, then an antialiased resize to a square.
+
+    Vectors stay as they are. Raises SettingsError where they are of another length, DataError for other channels.
+    """
+    channels = images.shape[1]
+    if images.dtype != np.uint8:
+        require_vector_format(channels, image, where="")
+        vectors: Vectors = np.ascontiguousarray(images)
+        return vectors
+    if channels != image.channels and {channels, image.channels} != {1, 3}:
+        raise DataError(
+            f"Pictures of {channels} channels can't be made {image}", expected="as many channels, or 1 and 3",
+            fix="set image.channels in params.yaml to what the pictures have",
+        )  # fmt: skip
+    return np.ascontiguousarray(_conformed(images, image))
+
+
+def _conformed(images: NDArray[Any], image: ImageFormat) -> Pixels:
     channels = images.shape[1]
     if channels == 3 and image.channels == 1:
         weights = np.array(LUMA, dtype=np.float32)[None, :, None, None]
@@ -124,7 +155,7 @@ def conform(images: Pixels, image: ImageFormat) -> Pixels:
         images = np.concatenate(
             [_resized(part, image.size) for part in np.array_split(images, 1 + len(images) // 1024)]
         )
-    return np.ascontiguousarray(images)
+    return images
 
 
 def _resized(images: Pixels, size: int) -> Pixels:

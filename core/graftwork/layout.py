@@ -18,6 +18,15 @@ class Layout:
         """Images as read, with their card. `data` is `target` or a source."""
         return self.root / "data" / "raw" / data
 
+    def origin(self, name: str) -> Path:
+        """Files that came from elsewhere."""
+        return self.root / "data" / "origins" / name
+
+    @property
+    def downloads(self) -> Path:
+        """What of them has come so far."""
+        return self.private / "downloads"
+
     def prepared(self, data: str) -> Path:
         """Splits, statistics and sample views."""
         return self.root / "data" / "prepared" / data
@@ -33,6 +42,10 @@ class Layout:
     def samples(self, data: str) -> Path:
         """A picture of training images before and after augmentation."""
         return self.prepared(data) / "samples.png"
+
+    def imported(self, name: str) -> Path:
+        """The weights of a model that was trained elsewhere, beside which there are no images."""
+        return self.split(name, "train") / "weights.safetensors"
 
     def source_weights(self, source: str) -> Path:
         """A pretrained model, with its history and metrics."""

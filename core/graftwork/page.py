@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from graftwork.bootstrap import REPEATS
 from graftwork.class_tables import class_tables
 from graftwork.cost_plot import Point, cost_svg, undominated
+from graftwork.errors import listed
 from graftwork.evidence import RULES, Interval
 from graftwork.findings import Findings
 from graftwork.plots import Spread, curve, curves_svg, spreads_svg
@@ -59,7 +60,7 @@ def environment() -> Environment:
     )
     found.filters |= {
         "figure": figure, "percent": _percent, "interval": _interval, "points": points, "range": _range,
-        "stack": _stack, "size": size,
+        "stack": _stack, "size": size, "listed": listed,
     }  # fmt: skip
     return found
 
@@ -78,11 +79,11 @@ def _plots(findings: Findings) -> dict[str, Any]:
     """Draw the plots, and return the numbers of the curves with them."""
     histories = {found.name: found.history for found in findings.strategies}
     rows = [Spread(found.name, found.accuracy, found.per_seed) for found in findings.strategies]
-    curves = {name: curve(history) for name, history in histories.items()}
+    curves, source = {name: curve(history) for name, history in histories.items()}, findings.source_history
     return {
         "spreads": spreads_svg(rows),
-        "curves": curves_svg(histories, findings.source_history),
-        "curve_rows": {**curves, "source model": curve(findings.source_history)},
+        "curves": curves_svg(histories, source),
+        "curve_rows": {**curves, **({"source model": curve(source)} if source else {})},
     }
 
 
@@ -119,7 +120,10 @@ def _scores(findings: Findings) -> dict[str, Any]:
 
 def _sample(name: str, path: Path, settings: Settings) -> Sample:
     augmentation = settings.data[name].augmentation
-    if augmentation:
+    image = settings.image_of(name)
+    if image.size == 1:
+        views = "A row for each, a column for each feature, from its least value here, black, to its greatest, white."
+    elif augmentation:
         views = f"Top row: as they are. Below: the same, augmented anew each time by {_stack(augmentation)}."
     else:
         views = "As they are; this data is not augmented."

@@ -188,6 +188,10 @@ def _check_uses(settings: Settings, registry: Registry, source: YamlSource) -> N
 
 def _uses(settings: Settings) -> Iterator[tuple[Kind, Use, Location]]:
     yield "model", settings.model, ("model",)
+    for name, origin in settings.origins.items():
+        yield "origin", origin, ("origins", name)
+    for name, imported in settings.imports.items():
+        yield "weights", imported.weights, ("imports", name, "weights")
     for name, data in settings.data.items():
         yield "dataset", data.dataset, ("data", name, "dataset")
         for index, use in enumerate(data.augmentation):

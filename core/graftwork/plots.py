@@ -104,11 +104,11 @@ def spreads_svg(rows: Sequence[Spread]) -> Markup:
 
 
 def curves_svg(histories: Mapping[str, History], source: History) -> Markup:
-    """Return a small panel for each strategy, scratch behind it in grey, and one for the source model."""
+    """Return a small panel for each strategy, scratch behind it in grey, and one for a source that was trained here."""
     import matplotlib
 
     names = [name for name in histories if name != "scratch"] or ["scratch"]
-    panels = len(names) + 1
+    panels = len(names) + bool(source)
     palette, lines = colours(list(histories)), -(-panels // 2)
     with matplotlib.rc_context(style("curves")):
         figure = blank(0.2 + 1.45 * lines, layout="constrained")
@@ -118,13 +118,14 @@ def curves_svg(histories: Mapping[str, History], source: History) -> Markup:
             if name != "scratch":
                 _draw_curve(axes, curve(histories[name]), palette[name], "-")
             axes.set_title(shorten(name, 20), loc="left")
-        _draw_curve(grid[len(names)], curve(source), INK, "-")
-        grid[len(names)].set_title("source model", loc="left")
+        if source:
+            _draw_curve(grid[len(names)], curve(source), INK, "-")
+            grid[len(names)].set_title("source model", loc="left")
         for axes in grid[panels:]:
             axes.set_visible(False)
         for axes in grid[max(panels - 2, 0) : panels]:
             axes.set_xlabel("epoch")
-        listed = ", ".join([*names, "the source model"])
+        listed = ", ".join([*names, *(["the source model"] if source else [])])
         return as_svg(figure, f"Validation accuracy in percent against epoch, scratch behind each: {listed}")
 
 

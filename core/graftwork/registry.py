@@ -24,7 +24,7 @@ from graftwork.params_file import Location, settings_error
 from graftwork.settings import DataSettings, Use
 from graftwork.yaml_source import YamlSource
 
-Kind = Literal["dataset", "model", "augmentation", "strategy"]
+Kind = Literal["origin", "dataset", "weights", "model", "augmentation", "strategy"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -63,6 +63,14 @@ class Registry:
     _origin: str = "?"
     _package: str | None = None
     _file: Path | None = None
+
+    def origin(self, name: str, factory: type) -> None:
+        """Offer an origin of files: `obtain(folder, desk) -> where they are from, as JSON`."""
+        self._add("origin", name, factory)
+
+    def weights(self, name: str, factory: type) -> None:
+        """Offer a reader of weight files: `read(path) -> ForeignWeights`."""
+        self._add("weights", name, factory)
 
     def dataset(self, name: str, factory: type) -> None:
         """Offer a dataset: `load(path, image) -> RawImages`."""

@@ -15,7 +15,7 @@ from graftwork.optimization import build_optimizer
 from graftwork.plan import plan
 from graftwork.registry import Registry
 from graftwork.settings import Settings, Use
-from graftwork.source import Source, SourceModel
+from graftwork.source import Source, SourceModel, require_images
 from graftwork.strategy import Strategy, TargetModel, build_strategy
 from graftwork.weights import InputContract
 
@@ -38,6 +38,8 @@ def rehearse_stack(settings: Settings, registry: Registry, name: str, stack: Seq
     model = build_model(settings, registry, classes=2, seed=settings.seed)
     whole, head = sum(parameter.numel() for parameter in model.parameters()), head_tensors(model)
     strategy = build_strategy(name, stack, registry)
+    if strategy.needs().images:
+        require_images(settings, settings.source)
     origin = build_model(settings, registry, classes=2, seed=settings.seed, images=settings.source)
     chosen = strategy.choose_weights(SourceModel(origin.state_dict(), head_tensors(origin), ("0", "1")), ("0", "1"))
     start = _adapted(settings, name, chosen, model) if chosen else chosen

@@ -10,7 +10,9 @@ from graftwork.settings import Settings
 
 # Where each kind of plugin is named in the settings' schema: definition, property, whether a list.
 PLACES: tuple[tuple[Kind, str, str], ...] = (
+    ("origin", "", "origins"),
     ("dataset", "DataSettings", "dataset"),
+    ("weights", "Import", "weights"),
     ("augmentation", "DataSettings", "augmentation"),
     ("model", "", "model"),
     ("strategy", "", "strategies"),

@@ -68,9 +68,10 @@ class SourceScores:
 
 
 def score_source(
-    source: str, target: Extracted, own: Extracted, untrained: Extracted, labels: NDArray[np.int64], confidence: float
+    source: str, target: Extracted, own: Extracted | None, untrained: Extracted, labels: NDArray[np.int64],
+    confidence: float,
 ) -> SourceScores:  # fmt: skip
-    """Score a source model by what it makes of the target's images, beside what it makes of its own.
+    """Score a source model by what it makes of the target's images, beside what it makes of its own, if there are any.
 
     `untrained` is what the model with random weights makes of the target's images.
     """
@@ -82,8 +83,7 @@ def score_source(
     scores = {"leep": interval(leep, target.probabilities), "nce": interval(nce, target.probabilities.argmax(dim=1))}
     scores |= {name: interval(score, target.features) for name, score in SCORES.items()}
     plain = {name: _attempt(partial(score, untrained.features, labels)) for name, score in SCORES.items()}
-    count = min(len(target.features), len(own.features))
-    distance = _attempt(partial(frechet_distance, _spread(target.features, count), _spread(own.features, count)))
+    distance = _distance(target.features, own.features) if own else None
     return SourceScores(source, len(labels), scores, plain, distance)
 
 
@@ -110,6 +110,11 @@ def mean_ranks(found: list[SourceScores]) -> dict[str, float]:
 
     means = {one.source: fmean([place(one.source, order) for order in orders] or [1]) for one in found}
     return dict(sorted(means.items(), key=lambda item: item[1]))
+
+
+def _distance(features: Tensor, others: Tensor) -> float | None:
+    count = min(len(features), len(others))
+    return _attempt(partial(frechet_distance, _spread(features, count), _spread(others, count)))
 
 
 def _spread(features: Tensor, count: int) -> Tensor:

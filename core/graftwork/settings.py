@@ -38,13 +38,19 @@ class Use(Frozen):
 
 
 class ImageFormat(Frozen):
-    """Every image is brought to this size (a square, pixels) and this number of channels."""
+    """Every image is brought to this size (a square, pixels) and this number of channels.
 
-    size: int = Field(ge=8, le=1024)
-    channels: Literal[1, 3]
+    Vectors are images of one pixel, with a channel for each feature.
+    """
+
+    size: int = Field(ge=1, le=1024)
+    channels: int = Field(ge=1, le=65_536)
 
     def __str__(self) -> str:
-        return f"{self.size} × {self.size} pixels, {'grey' if self.channels == 1 else 'colour'}"
+        if self.size == 1:
+            return f"vectors of {self.channels} features"
+        colours = {1: "grey", 3: "colour"}.get(self.channels, f"{self.channels} channels")
+        return f"{self.size} × {self.size} pixels, {colours}"
 
 
 class DataSettings(Frozen):
@@ -59,6 +65,25 @@ class DataSettings(Frozen):
     storage: Storage  # no default, likewise
     labels: int | None = Field(default=None, ge=1)
     duplicates: Literal["refuse", "drop"] = "refuse"
+
+
+class Rename(Frozen):
+    """A rule for the names of foreign tensors: what the regular expression `pattern` finds becomes `to`."""
+
+    pattern: str = Field(min_length=1)
+    to: str
+
+
+class Import(Frozen):
+    """A source model that was trained elsewhere: a weight file, how it is read, and what its images are like."""
+
+    weights: Use
+    path: str = Field(min_length=1)
+    image: ImageFormat | None = None  # None: as the top-level `image`
+    rename: tuple[Rename, ...] = ()
+    classes: tuple[str, ...] | None = None  # None: what the file says, else numbers
+    mean: tuple[float, ...] | None = None  # per channel, of pixels scaled to 0…1; None: what the file says
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
 
 
 class Training(Frozen):
@@ -123,6 +148,9 @@ class Settings(Frozen):
     local_plugins: str = Field(min_length=1)
     seed: int = Field(ge=0, lt=2**31)
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=2)]
+    mirror: str | None = None  # decides from where files come, not which
+    origins: dict[Name, Use] = {}
+    imports: dict[Name, Import] = {}
     data: dict[Name, DataSettings]
     sources: Annotated[tuple[Name, ...], Field(min_length=1)]
     image: ImageFormat
@@ -141,8 +169,9 @@ class Settings(Frozen):
         return self.sources[0]
 
     def image_of(self, data: str) -> ImageFormat:
-        """Return the format of a data set's images: its own, or the one of all."""
-        return self.data[data].image or self.image
+        """Return the format of the images of a data set, or of an imported model: its own, or the one of all."""
+        own: DataSettings | Import = self.imports[data] if data in self.imports else self.data[data]
+        return own.image or self.image
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
@@ -156,8 +185,12 @@ class Settings(Frozen):
     def _check_sources(self) -> None:
         if "target" not in self.data:
             raise ValueError("data: 'target', what shall be learnt, must be there")
-        if sorted(self.sources) != sorted(self.data.keys() - {"target"}):
-            raise ValueError(f"sources: must name each of {', '.join(sorted(self.data.keys() - {'target'}))} once")
+        twice = sorted(self.data.keys() & self.imports.keys())
+        if twice:
+            raise ValueError(f"imports: {twice[0]!r} is the name of a data set; take another")
+        known = sorted((self.data.keys() | self.imports.keys()) - {"target"})
+        if sorted(self.sources) != known:
+            raise ValueError(f"sources: must name each of {', '.join(known)} once")
         taken = sorted(RESERVED & set(self.sources))
         if taken:
             raise ValueError(f"sources: {taken[0]!r} is the name of a folder in weights/; take another")

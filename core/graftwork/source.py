@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from graftwork.errors import SettingsError
 from graftwork.images import LabelledImages
+from graftwork.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,13 @@ class Source:
     def reference(self) -> nn.Module:
         """Return a copy of the source model in evaluation mode that nothing trains."""
         return self.build().eval().requires_grad_(False)
+
+
+def require_images(settings: Settings, source: str) -> None:
+    """Raise SettingsError where of a source there are weights alone."""
+    if source in settings.imports:
+        raise SettingsError(
+            f"Of the source {source!r} there are weights alone, and a strategy needs its images while it trains",
+            where=f"params.yaml, key imports.{source}", expected="a source with images, under data",
+            fix="take joint, and others that need the source's images, out of strategies",
+        )  # fmt: skip

@@ -116,6 +116,6 @@ class _AsPng:
 def _require_pictures(images: Images, image: ImageFormat) -> None:
     if images.dtype != np.uint8 or image.channels not in (1, 3):
         raise SettingsError(
-            f"storage: encoded can't hold {images.dtype} of {image.channels} channels",
-            expected="pictures: uint8, 1 or 3 channels", fix="set storage to arrays, or to auto, in params.yaml",
+            f"storage: encoded can't hold {image} as {images.dtype}", where="params.yaml, key data",
+            expected="pictures: uint8, 1 or 3 channels", fix="set storage to arrays, or to auto",
         )  # fmt: skip

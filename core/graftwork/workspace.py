@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from graftwork.desk import find_mirror
 from graftwork.errors import DataError, StateError
 from graftwork.files import require_writable
 from graftwork.layout import Layout
@@ -43,19 +44,32 @@ def check_before_run(context: Context) -> None:
     layout = context.layout
     for folder in (layout.root / "data", layout.root / "weights", layout.report, layout.private):
         require_writable(folder)
+    find_mirror(layout.root, context.settings.mirror)
     for name, data in context.settings.data.items():
-        path = layout.root / data.path
-        if not path.exists():
-            raise DataError(
-                "The data is missing", where=f"{path} (params.yaml, key data.{name}.path)",
-                expected="a file or folder that the dataset plugin reads", fix="correct the path, or dvc pull",
-            )  # fmt: skip
+        _check_path(context, data.path, f"data.{name}.path", "a file or folder that the dataset plugin reads")
+    for name, imported in context.settings.imports.items():
+        _check_path(context, imported.path, f"imports.{name}.path", "a weight file that the plugin reads")
     rehearse(context.settings, context.registry)
+
+
+def _check_path(context: Context, path: str, key: str, expected: str) -> None:
+    """Raise DataError unless a path is there, or below data/origins/<name>, which the obtain stage will make."""
+    layout = context.layout
+    whole = layout.root / path
+    to_come = [layout.origin(name) for name in context.settings.origins]
+    if whole.exists() or any(origin == whole or origin in whole.parents for origin in to_come):
+        return
+    raise DataError(
+        "The data is missing", where=f"{whole} (params.yaml, key {key})", expected=expected,
+        fix="correct the path, or dvc pull; files from elsewhere are named under origins",
+    )  # fmt: skip
 
 
 def _check_item(context: Context, name: str, item: str) -> None:
     settings = context.settings
     items = {
+        "obtain": list(settings.origins),
+        "import": list(settings.imports),
         "fetch": list(settings.data),
         "augment": list(settings.data),
         "pretrain": list(settings.sources),

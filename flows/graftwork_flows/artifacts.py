@@ -56,7 +56,8 @@ def _summary(metrics: dict[str, Any], rows: list[dict[str, str]], layout: Layout
     alignment = ["---"] + ["---:" for _ in columns[1:]]
     lines = [columns, alignment, *([row[column] for column in columns] for row in rows)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    target = metrics["target"]
+    target, source = metrics["target"], metrics["source"]["accuracy"]
+    told = percent(source) if source is not None else "trained elsewhere"
     first, _, others = metrics["verdict"].partition(" images. ")
     return f"""## {first}{" images." if others else ""}
 
@@ -66,7 +67,7 @@ def _summary(metrics: dict[str, Any], rows: list[dict[str, str]], layout: Layout
 
 ![Test accuracy of each strategy: a dot for each seed, the mean with its interval]({gains_png_url(metrics)})
 
-Source model: {percent(metrics["source"]["accuracy"])}. Target: {target["training_images"]} labelled training images,
+Source model: {told}. Target: {target["training_images"]} labelled training images,
 {target["test_images"]} test images, read once by this run. Intervals are over {target["seeds"]} paired seeds; the one
 "with test images" covers the draw of these too.
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from graftwork.decoding import decode, quietly
+from graftwork.decoding import decode, quietly, require_picture_format
 from graftwork.encoded_images import THREADS, EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
@@ -38,6 +38,7 @@ class ImageFolder:
 
         Raises DataError for what a folder of images can't be.
         """
+        require_picture_format(image, str(path))
         found = _scan(path)
         classes = _class_names(found, path)
         with quietly(), ThreadPoolExecutor(THREADS) as pool:

@@ -26,9 +26,24 @@ Stage = Callable[[Context, str], None]
 
 def stages() -> dict[str, Stage]:
     """Return the stages by name; the second argument of each is its item: a data set, a strategy, or empty."""
-    from graftwork.stages import augment, cells, fetch, finetune, pretrain, recommend, report, score, sweep, transfer
+    from graftwork.stages import (
+        augment,
+        cells,
+        fetch,
+        finetune,
+        importing,
+        obtain,
+        pretrain,
+        recommend,
+        report,
+        score,
+        sweep,
+        transfer,
+    )
 
     return {
+        "obtain": obtain.obtain,
+        "import": importing.import_weights,
         "fetch": fetch.fetch,
         "augment": augment.augment,
         "pretrain": pretrain.pretrain,

@@ -1,4 +1,4 @@
-"""Pretrain: train the source model, whose weights are to be transferred."""
+"""Pretrain: train the source model, whose weights are to be transferred, or take what was imported."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from graftwork.storage import load_split
 from graftwork.strategy import Strategy, TargetModel
 from graftwork.timings import write_timing
 from graftwork.training import Job, train
-from graftwork.weights import save_weights
+from graftwork.weights import load_weights, save_weights
 
 
 def pretrain(context: Context, source: str) -> None:
     """Write weights/<source>: model.safetensors, history.csv, metrics.json (accuracy on the source's test images)."""
+    if source in context.settings.imports:
+        _take_imported(context, source)
+        return
     settings, layout = context.settings, context.layout
     machine = prepare(settings.engine)
     card = read_json(layout.card(source))
@@ -55,3 +58,15 @@ def pretrain(context: Context, source: str) -> None:
     write_timing(layout.timings(f"source-{source}"), [trained.seconds], history)
     checkpoints.remove()
     context.progress.log(f"source model: {accuracy:.1%} of {len(test):,} test images")
+
+
+def _take_imported(context: Context, source: str) -> None:
+    """Hand on the weights of a model that was trained elsewhere: there is nothing to train, and nothing to test on."""
+    folder = context.layout.source_weights(source)
+    tensors, contract = load_weights(context.layout.imported(source))
+    save_weights(folder / "model.safetensors", tensors, contract)
+    history = history_csv({})
+    write_text(folder / "history.csv", history)
+    write_json(folder / "metrics.json", {"accuracy": None, "best_epoch": 0, "test_images": 0})
+    write_timing(context.layout.timings(f"source-{source}"), [0.0], history)
+    context.progress.log(f"trained elsewhere: {len(tensors)} tensors, {len(contract.classes):,} classes")

@@ -21,7 +21,8 @@ def report(context: Context, _item: str) -> None:
     write_json(layout.report / "metrics.json", {**findings.metrics(), "verdict": headline(findings)})
     for name, rows in _tables(findings).items():
         write_text(layout.report / name, as_csv(rows))
-    samples = {name: layout.samples(name) for name in (context.settings.source, "target")}
+    shown = [name for name in (context.settings.source, "target") if name in context.settings.data]
+    samples = {name: layout.samples(name) for name in shown}
     page = render(findings, context.settings, provenance(layout.root), samples)
     write_text(layout.report / "report.html", page)
     context.progress.log(headline(findings))

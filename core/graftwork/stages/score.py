@@ -32,8 +32,10 @@ def score_on(context: Context, weights: SourceWeights, target: LabelledImages) -
     machine, image = prepare(settings.engine), settings.image_of("target")
     tensors, contract = for_target(settings, context.registry, weights.tensors, weights.contract)
     normalise = Normalise(contract, machine)
-    own = load_split(context.layout.split(weights.name, "train"))
-    shown, known = (_chosen(images, settings.seed, image) for images in (target, own))
+    shown = _chosen(target, settings.seed, image)
+    known = None
+    if weights.name not in settings.imports:  # of which there are no images
+        known = _chosen(load_split(context.layout.split(weights.name, "train")), settings.seed, image)
 
     def look(tensors: dict[str, torch.Tensor], images: LabelledImages) -> Extracted:
         model: nn.Module = build_model(settings, context.registry, len(contract.classes), settings.seed)
@@ -41,7 +43,7 @@ def score_on(context: Context, weights: SourceWeights, target: LabelledImages) -
         return extract(machine.place(model), images, normalise, machine)
 
     return score_source(
-        weights.name, look(tensors, shown), look(tensors, known), untrained=look({}, shown),
+        weights.name, look(tensors, shown), look(tensors, known) if known else None, untrained=look({}, shown),
         labels=shown.labels.numpy(), confidence=settings.evidence.confidence,
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from graftwork.images import LabelledImages
 from graftwork.models import build_model
 from graftwork.reference import for_target
 from graftwork.seeds import derived_seed
-from graftwork.source import Needs, Source
+from graftwork.source import Needs, Source, require_images
 from graftwork.splits import stratified_order
 from graftwork.stages import Context
 from graftwork.storage import in_format, load_split
@@ -57,12 +57,14 @@ def take_source(
 ) -> Kit | None:  # fmt: skip
     """Return what a strategy needs of the source: its model, and a stratified choice of its training images.
 
-    Raises WeightsError where its model can't be made to read the target's images.
+    Raises WeightsError where its model can't be made to read the target's images, SettingsError where there are no
+    images of it.
     """
     if not (needs.model or needs.images):
         return None
     images = None
     if needs.images:
+        require_images(context.settings, name)
         whole = load_split(context.layout.split(name, "train"))
         rng = np.random.default_rng(derived_seed(context.settings.seed, "source images"))
         chosen = np.sort(stratified_order(whole.labels.numpy(), rng)[: needs.images])
