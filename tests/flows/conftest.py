@@ -30,10 +30,10 @@ origins: {}
 imports: {}
 data:
   source:
-    {dataset: npz, path: data/source.npz, validation: 0.2, test: 0.2, augmentation: [], image: null}
+    {dataset: npz, path: data/source.npz, validation: 0.2, test: 0.2, augmentation: [], image: null, storage: auto}
   target:
     {dataset: npz, path: data/target.npz, validation: 20, test: 40, labels: 20, augmentation: [flip],
-     image: null}
+     image: null, storage: auto}
 model: {mlp: {hidden: [16]}}
 pretrain: {epochs: 2, batch_size: 16, optimizer: adamw, lr: 0.01}
 transfer: {minimum_coverage: 0.5}

@@ -7,7 +7,6 @@ from pathlib import Path
 from graftwork.layout import SPLITS, Layout
 from graftwork.params_file import load_settings
 from graftwork.stages import stages
-from graftwork_flows.initialise import initialise
 from graftwork_flows.pipeline import Pipeline
 from graftwork_flows.templates.make import readme, templates
 from tests.conftest import ROOT
