@@ -19,9 +19,13 @@ def register_plugins(register: Registry) -> None:
         mlp,
         npz,
         small_cnn,
+        table,
         timm_model,
     )
-    from graftwork_plugins.origins import digits, torchvision
+    from graftwork_plugins.origins import (
+        digits,
+        torchvision,
+    )
     from graftwork_plugins.strategies import (
         auto,
         auto_rgn,
@@ -56,6 +60,7 @@ def register_plugins(register: Registry) -> None:
     register.dataset("idx", idx.Idx)
     register.dataset("image_folder", image_folder.ImageFolder)
     register.dataset("npz", npz.Npz)
+    register.dataset("table", table.Table)
     register.model("lenet", lenet.LeNet)
     register.model("mlp", mlp.MLP)
     register.model("small_cnn", small_cnn.SmallCNN)
