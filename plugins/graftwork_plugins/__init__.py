@@ -36,6 +36,14 @@ def register_plugins(register: Registry) -> None:
         wise_ft,
     )
 
+    from graftwork_plugins.origins import timm_hub, torchvision_weights
+    from graftwork_plugins.weights import keras, safetensors, torch
+
+    register.origin("timm", timm_hub.Timm)
+    register.origin("torchvision_weights", torchvision_weights.TorchvisionWeights)
+    register.weights("keras", keras.Keras)
+    register.weights("safetensors", safetensors.Safetensors)
+    register.weights("torch", torch.TorchFile)
     register.dataset("fashion_mnist", fashion_mnist.FashionMNIST)
     register.dataset("image_folder", image_folder.ImageFolder)
     register.dataset("npz", npz.Npz)
