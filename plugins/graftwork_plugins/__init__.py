@@ -9,7 +9,7 @@ from graftwork.registry import Registry
 @hookimpl
 def register_plugins(register: Registry) -> None:
     """Offer everything in this package."""
-    from graftwork_plugins import augmentations, fashion_mnist, image_folder, mlp, npz, timm_model
+    from graftwork_plugins import augmentations, fashion_mnist, image_folder, lenet, mlp, npz, small_cnn, timm_model
     from graftwork_plugins.strategies import (
         auto,
         auto_rgn,
@@ -17,6 +17,7 @@ def register_plugins(register: Registry) -> None:
         bss,
         co_tuning,
         delta,
+        distill,
         ewc,
         feature_extract,
         freeze,
@@ -47,7 +48,9 @@ def register_plugins(register: Registry) -> None:
     register.dataset("fashion_mnist", fashion_mnist.FashionMNIST)
     register.dataset("image_folder", image_folder.ImageFolder)
     register.dataset("npz", npz.Npz)
+    register.model("lenet", lenet.LeNet)
     register.model("mlp", mlp.MLP)
+    register.model("small_cnn", small_cnn.SmallCNN)
     register.model("timm", timm_model.TimmModel)
     register.augmentation("flip", augmentations.Flip)
     register.augmentation("rotate", augmentations.Rotate)
@@ -58,6 +61,7 @@ def register_plugins(register: Registry) -> None:
     register.strategy("bss", bss.BSS)
     register.strategy("co_tuning", co_tuning.CoTuning)
     register.strategy("delta", delta.Delta)
+    register.strategy("distill", distill.Distill)
     register.strategy("ewc", ewc.EWC)
     register.strategy("feature_extract", feature_extract.FeatureExtract)
     register.strategy("freeze", freeze.Freeze)
