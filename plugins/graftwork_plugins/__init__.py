@@ -52,26 +52,23 @@ def register_plugins(register: Registry) -> None:
         stochnorm,
         wise_ft,
     )
+    from graftwork_plugins.weights import (
+        keras,
+        safetensors,
+        torch,
+    )
 
-<<<<<<< HEAD
     register.origin("digits", digits.Digits)
     register.origin("torchvision", torchvision.TorchvisionSet)
     register.dataset("cifar", cifar.Cifar)
-=======
-    from graftwork_plugins.origins import timm_hub, torchvision_weights
-    from graftwork_plugins.weights import keras, safetensors, torch
-
-    register.origin("timm", timm_hub.Timm)
-    register.origin("torchvision_weights", torchvision_weights.TorchvisionWeights)
-    register.weights("keras", keras.Keras)
-    register.weights("safetensors", safetensors.Safetensors)
-    register.weights("torch", torch.TorchFile)
->>>>>>> weightsin
     register.dataset("fashion_mnist", fashion_mnist.FashionMNIST)
     register.dataset("idx", idx.Idx)
     register.dataset("image_folder", image_folder.ImageFolder)
     register.dataset("npz", npz.Npz)
     register.dataset("table", table.Table)
+    register.weights("keras", keras.Keras)
+    register.weights("safetensors", safetensors.Safetensors)
+    register.weights("torch", torch.TorchFile)
     register.model("lenet", lenet.LeNet)
     register.model("mlp", mlp.MLP)
     register.model("small_cnn", small_cnn.SmallCNN)

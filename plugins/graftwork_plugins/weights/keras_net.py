@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graftwork.adaptation import size_text
 from graftwork.chains import Layer
 from graftwork.errors import WeightsError, did_you_mean
-from graftwork_plugins.weights.keras_steps import IDLE, READERS, Found, Step, activation, pair
 from graftwork_plugins.weights.keras_layers import Array
+from graftwork_plugins.weights.keras_steps import IDLE, READERS, Found, Step, activation
 
 Config = dict[str, Any]
 MOST_INPUTS = 2**24
@@ -114,7 +112,9 @@ def _without_softmax(walk: _Walk, where: str) -> tuple[Step, ...]:
         raise _unfit("a softmax stands within it", where)
     last = steps[-1].what if steps else "nothing"
     if walk.values.ndim != 2 or walk.values.shape[1] < 2 or last not in ("linear", "pooling", "flatten", "convolution"):
-        raise _unfit(f"it ends in {last} and answers {_text(walk.values.shape[1:])}, not logits of several classes", where)
+        raise _unfit(
+            f"it ends in {last} and answers {_text(walk.values.shape[1:])}, not logits of several classes", where
+        )
     return tuple(steps)
 
 
