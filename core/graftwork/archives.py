@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -19,7 +20,7 @@ from typing import IO, cast
 from graftwork.errors import DataError
 from graftwork.files import atomic_folder
 from graftwork.member_names import Taken, checked_name
-from graftwork.partial_files import writing
+from graftwork.partial_files import FULL, writing
 from graftwork.progress import Progress, Quiet
 from graftwork.tar_members import BLOCK_BYTES, Readable, tar_members
 from graftwork.zip_members import zip_members
@@ -203,7 +204,13 @@ def _told(archive: Path) -> Iterator[None]:
             "A member of the archive has a name that isn't valid UTF-8", where=str(archive), fix="pack it anew"
         ) from None
     except OSError as error:
-        if error.errno is not None:  # the disk's, not a decompressor's
+        if error.errno in (
+            *FULL,
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+            errno.EIO,
+        ):  # the disk's, not a decompressor's
             raise
         raise _damaged(archive, error) from None
     except (
