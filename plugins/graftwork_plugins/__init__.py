@@ -24,7 +24,9 @@ def register_plugins(register: Registry) -> None:
     )
     from graftwork_plugins.origins import (
         digits,
+        huggingface,
         torchvision,
+        url,
     )
     from graftwork_plugins.strategies import (
         auto,
@@ -59,7 +61,9 @@ def register_plugins(register: Registry) -> None:
     )
 
     register.origin("digits", digits.Digits)
+    register.origin("huggingface", huggingface.HuggingFace)
     register.origin("torchvision", torchvision.TorchvisionSet)
+    register.origin("url", url.Url)
     register.dataset("cifar", cifar.Cifar)
     register.dataset("fashion_mnist", fashion_mnist.FashionMNIST)
     register.dataset("idx", idx.Idx)
