@@ -19,9 +19,13 @@ def register_plugins(register: Registry) -> None:
         mlp,
         npz,
         small_cnn,
+        table,
         timm_model,
     )
-    from graftwork_plugins.origins import digits, torchvision
+    from graftwork_plugins.origins import (
+        digits,
+        torchvision,
+    )
     from graftwork_plugins.strategies import (
         auto,
         auto_rgn,
@@ -48,6 +52,11 @@ def register_plugins(register: Registry) -> None:
         stochnorm,
         wise_ft,
     )
+    from graftwork_plugins.weights import (
+        keras,
+        safetensors,
+        torch,
+    )
 
     register.origin("digits", digits.Digits)
     register.origin("torchvision", torchvision.TorchvisionSet)
@@ -56,6 +65,10 @@ def register_plugins(register: Registry) -> None:
     register.dataset("idx", idx.Idx)
     register.dataset("image_folder", image_folder.ImageFolder)
     register.dataset("npz", npz.Npz)
+    register.dataset("table", table.Table)
+    register.weights("keras", keras.Keras)
+    register.weights("safetensors", safetensors.Safetensors)
+    register.weights("torch", torch.TorchFile)
     register.model("lenet", lenet.LeNet)
     register.model("mlp", mlp.MLP)
     register.model("small_cnn", small_cnn.SmallCNN)
