@@ -9,7 +9,8 @@ from graftwork.registry import Registry
 @hookimpl
 def register_plugins(register: Registry) -> None:
     """Offer everything in this package."""
-    from graftwork_plugins import augmentations, fashion_mnist, image_folder, mlp, npz, table, timm_model
+    from graftwork_plugins import augmentations, fashion_mnist, image_folder, mlp, npz, table, timm_model, vectors
+    from graftwork_plugins.origins import synthetic
     from graftwork_plugins.strategies import (
         auto,
         auto_rgn,
@@ -36,10 +37,12 @@ def register_plugins(register: Registry) -> None:
         wise_ft,
     )
 
+    register.origin("synthetic", synthetic.Synthetic)
     register.dataset("fashion_mnist", fashion_mnist.FashionMNIST)
     register.dataset("image_folder", image_folder.ImageFolder)
     register.dataset("npz", npz.Npz)
     register.dataset("table", table.Table)
+    register.dataset("vectors", vectors.Vectors)
     register.model("mlp", mlp.MLP)
     register.model("timm", timm_model.TimmModel)
     register.augmentation("flip", augmentations.Flip)

@@ -40,7 +40,9 @@ class ImageFolder:
         with quietly(), ThreadPoolExecutor() as pool:
             decoded = list(pool.map(lambda entry: decode(entry.file, image), found))
         failures = [
-            f"{e.file.relative_to(path)}: {r}" for e, r in zip(found, decoded, strict=True) if isinstance(r, str)
+            f"{_printable(e.file.relative_to(path))}: {r}"
+            for e, r in zip(found, decoded, strict=True)
+            if isinstance(r, str)
         ]
         if failures and self.unreadable == "fail":
             raise DataError(
@@ -142,6 +144,11 @@ def _class_names(found: list[_Entry], root: Path) -> list[str]:
             )  # fmt: skip
         seen[alike] = name
     return sorted({entry.label for entry in found})
+
+
+def _printable(path: Path) -> str:
+    """Return a path with bytes that aren't UTF-8 written out, so that it can be stored as text."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _ignored(root: Path) -> dict[str, int]:
