@@ -21,10 +21,12 @@ def register_plugins(register: Registry) -> None:
         small_cnn,
         table,
         timm_model,
+        vectors,
     )
     from graftwork_plugins.origins import (
         digits,
         huggingface,
+        synthetic,
         torchvision,
         url,
     )
@@ -62,6 +64,7 @@ def register_plugins(register: Registry) -> None:
 
     register.origin("digits", digits.Digits)
     register.origin("huggingface", huggingface.HuggingFace)
+    register.origin("synthetic", synthetic.Synthetic)
     register.origin("torchvision", torchvision.TorchvisionSet)
     register.origin("url", url.Url)
     register.dataset("cifar", cifar.Cifar)
@@ -70,6 +73,7 @@ def register_plugins(register: Registry) -> None:
     register.dataset("image_folder", image_folder.ImageFolder)
     register.dataset("npz", npz.Npz)
     register.dataset("table", table.Table)
+    register.dataset("vectors", vectors.Vectors)
     register.weights("keras", keras.Keras)
     register.weights("safetensors", safetensors.Safetensors)
     register.weights("torch", torch.TorchFile)
