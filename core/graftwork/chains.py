@@ -98,7 +98,9 @@ def parity(chain: Chain, model: nn.Module, image: ImageFormat, where: str) -> di
     with torch.inference_mode():
         found = model.cpu().float().eval()(torch.from_numpy(probe)).double().numpy()
     if found.shape != expected.shape:
-        raise _differs(f"its answers are {size_text(found.shape)}, the file's {size_text(expected.shape)}", chain, where)
+        raise _differs(
+            f"its answers are {size_text(found.shape)}, the file's {size_text(expected.shape)}", chain, where
+        )
     scale, difference = float(np.abs(expected).max()), float(np.abs(found - expected).max())
     if not difference <= TOLERANCE * scale:
         raise _differs(f"logits up to {scale:.3g} differ by up to {difference:.2g}", chain, where)

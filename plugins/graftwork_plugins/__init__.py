@@ -10,6 +10,7 @@ from graftwork.registry import Registry
 def register_plugins(register: Registry) -> None:
     """Offer everything in this package."""
     from graftwork_plugins import augmentations, fashion_mnist, image_folder, lenet, mlp, npz, small_cnn, timm_model
+    from graftwork_plugins.origins import timm_hub, torchvision_weights
     from graftwork_plugins.strategies import (
         auto,
         auto_rgn,
@@ -36,8 +37,6 @@ def register_plugins(register: Registry) -> None:
         stochnorm,
         wise_ft,
     )
-
-    from graftwork_plugins.origins import timm_hub, torchvision_weights
     from graftwork_plugins.weights import keras, safetensors, torch
 
     register.origin("timm", timm_hub.Timm)

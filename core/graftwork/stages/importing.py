@@ -83,7 +83,7 @@ def _card(context: Context, name: str, contract: InputContract) -> dict[str, Any
         "path": wishes.path,
         "classes": list(contract.classes),
         "counts": nothing,
-        "splits": {split: nothing for split in SPLITS},
+        "splits": dict.fromkeys(SPLITS, nothing),
         "mean": list(contract.mean),
         "std": list(contract.std),
         "origin": contract.provenance,

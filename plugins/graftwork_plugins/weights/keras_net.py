@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from graftwork.adaptation import size_text
 from graftwork.chains import Layer
 from graftwork.errors import WeightsError, did_you_mean
-from graftwork_plugins.weights.keras_steps import IDLE, READERS, Found, Step, activation, pair
 from graftwork_plugins.weights.keras_layers import Array
+from graftwork_plugins.weights.keras_steps import IDLE, READERS, Found, Step, activation
 
 Config = dict[str, Any]
 MOST_INPUTS = 2**24
@@ -58,7 +56,7 @@ class Net:
         if len(whole) == 3 and all(a in (None, b) for a, b in zip(whole, images.shape[1:], strict=True)):
             return images if len(self.shape) == 3 else images[..., 0]
         raise WeightsError(
-            f"The file's net takes {_text(self.shape)}, and the images are {_text(images.shape[1:])}", where="its input",
+            f"The file's net takes {_text(self.shape)}, and the images are {_text(images.shape[1:])}", where="weights",
             expected="the same height, width and channels", fix="set image under imports to what the net takes",
         )  # fmt: skip
 
@@ -108,13 +106,15 @@ def _read(walk: _Walk, name: str, layer: Config, arrays: list[NDArray[np.float32
 
 
 def _without_softmax(walk: _Walk, where: str) -> tuple[Step, ...]:
-    """Return the steps up to the logits. Raises WeightsError where the net's answers aren't those of one class of many."""
+    """Return the steps up to the logits. Raises WeightsError where the net doesn't tell one class of many."""
     steps = walk.steps[:-1] if walk.steps and walk.steps[-1].what == "softmax" else walk.steps
     if any(step.what == "softmax" for step in steps):
         raise _unfit("a softmax stands within it", where)
     last = steps[-1].what if steps else "nothing"
     if walk.values.ndim != 2 or walk.values.shape[1] < 2 or last not in ("linear", "pooling", "flatten", "convolution"):
-        raise _unfit(f"it ends in {last} and answers {_text(walk.values.shape[1:])}, not logits of several classes", where)
+        raise _unfit(
+            f"it ends in {last} and answers {_text(walk.values.shape[1:])}, not logits of several classes", where
+        )
     return tuple(steps)
 
 

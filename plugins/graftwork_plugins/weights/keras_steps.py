@@ -20,7 +20,9 @@ IDLE = (
     "ActivityRegularization", "RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast",
     "RandomBrightness",
 )  # fmt: skip
-ONE_SIDED = "pads 'same' at a stride: zeros below and on the right first (timm's Conv2dSame does so, torch's padding not)"
+ONE_SIDED = (
+    "pads 'same' at a stride: zeros below and on the right first (timm's Conv2dSame does so, torch's padding not)"
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Found:
-    """A layer as the file describes it, the shape that reaches it, and the order of features for torch, if it differs."""
+    """A layer as the file describes it, the shape that reaches it, and torch's order of features, if it is another."""
 
     name: str
     settings: Mapping[str, Any]
@@ -80,7 +82,9 @@ def _convolution(found: Found) -> Step:
 def _depthwise(found: Found) -> Step:
     kernel, bias = found.kernel(None, None, found.shape[2], None)
     apply, caution = _sliding(found, compute.convolve_depthwise, kernel, bias)
-    weight = kernel.transpose(2, 3, 0, 1).reshape(-1, 1, *kernel.shape[:2])  # channel by channel, its multiples together
+    weight = kernel.transpose(2, 3, 0, 1).reshape(
+        -1, 1, *kernel.shape[:2]
+    )  # channel by channel, its multiples together
     kind: Kind = "depthwise convolution" if found.shape[2] > 1 else "convolution"
     return found.step(kind, apply, caution, weight=weight, bias=bias)
 

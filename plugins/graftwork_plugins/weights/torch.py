@@ -57,7 +57,10 @@ def _refusal(path: Path, message: str) -> WeightsError:
         )  # fmt: skip
     if "TorchScript" in message:
         return WeightsError(
-            "The file is a TorchScript program, not a state dict", where=str(path), expected="tensors alone", fix=CONVERT
+            "The file is a TorchScript program, not a state dict",
+            where=str(path),
+            expected="tensors alone",
+            fix=CONVERT,
         )
     lines = message.strip().splitlines()
     reason = next((line for line in lines if "Weights only load failed" not in line), "it ends too early")

@@ -1,0 +1,1 @@
+"""Origins: where files come from, by name or by URL."""
