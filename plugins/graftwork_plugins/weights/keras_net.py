@@ -46,7 +46,7 @@ class Net:
         values = self._input(images.astype(np.float64).transpose(0, 2, 3, 1))
         for step in self.steps:
             values = step.apply(values)
-        return values
+        return values.astype(np.float64)
 
     def _input(self, images: Array) -> Array:
         """Return images (N, H, W, C) in the net's own shape."""
