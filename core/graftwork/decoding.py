@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from graftwork.errors import SettingsError
 from graftwork.images import Pixels
 from graftwork.settings import ImageFormat
 
@@ -52,11 +53,23 @@ def header(file: Path) -> tuple[int, int] | None:
         return None
 
 
+def require_picture_format(image: ImageFormat, where: str) -> None:
+    """Raise SettingsError where a picture can't have the format: its channels must be 1 or 3."""
+    if image.channels not in (1, 3):
+        raise SettingsError(
+            f"Pictures can't be decoded to {image}", where=where, expected="channels: 1 (grey) or 3 (colour)",
+            fix="correct image in params.yaml; plain numbers are read by dataset: vectors",
+        )  # fmt: skip
+
+
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Silence Pillow's warnings for all threads: sizes are capped here, and metadata says nothing of the pixels."""
+    """Silence Pillow's warnings for all threads: sizes are capped here, and metadata says nothing of the pixels.
+
+    Pillow's alone, as others' code may run meanwhile.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", module="PIL")
         yield
 
 

@@ -25,6 +25,7 @@ from graftwork.engine import Machine, Normalise
 from graftwork.errors import Interrupted
 from graftwork.hookspecs import hookimpl
 from graftwork.images import LabelledImages
+from graftwork.labelled_arrays import LabelledArrays
 from graftwork.manifest import match, plain_name, with_trainable
 from graftwork.models import head_tensors
 from graftwork.progress import Quiet
@@ -243,7 +244,7 @@ def noise(count: int, classes: int, seed: int) -> LabelledImages:
     """Return `count` images of noise, each class of another brightness."""
     labels = torch.arange(count) % classes
     draws = torch.randint(0, 100, (count, 1, SIZE, SIZE), generator=torch.Generator().manual_seed(seed))
-    return LabelledImages((draws + 40 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels)
+    return LabelledArrays((draws + 40 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels)
 
 
 def different(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:

@@ -9,8 +9,25 @@ from graftwork.registry import Registry
 @hookimpl
 def register_plugins(register: Registry) -> None:
     """Offer everything in this package."""
-    from graftwork_plugins import augmentations, fashion_mnist, image_folder, lenet, mlp, npz, small_cnn, timm_model
-    from graftwork_plugins.origins import timm_hub, torchvision_weights
+    from graftwork_plugins import (
+        augmentations,
+        cifar,
+        fashion_mnist,
+        idx,
+        image_folder,
+        lenet,
+        mlp,
+        npz,
+        small_cnn,
+        table,
+        timm_model,
+    )
+    from graftwork_plugins.origins import (
+        digits,
+        timm_hub,
+        torchvision,
+        torchvision_weights,
+    )
     from graftwork_plugins.strategies import (
         auto,
         auto_rgn,
@@ -37,16 +54,25 @@ def register_plugins(register: Registry) -> None:
         stochnorm,
         wise_ft,
     )
-    from graftwork_plugins.weights import keras, safetensors, torch
+    from graftwork_plugins.weights import (
+        keras,
+        safetensors,
+        torch,
+    )
 
+    register.origin("digits", digits.Digits)
     register.origin("timm", timm_hub.Timm)
+    register.origin("torchvision", torchvision.TorchvisionSet)
     register.origin("torchvision_weights", torchvision_weights.TorchvisionWeights)
+    register.dataset("cifar", cifar.Cifar)
+    register.dataset("fashion_mnist", fashion_mnist.FashionMNIST)
+    register.dataset("idx", idx.Idx)
+    register.dataset("image_folder", image_folder.ImageFolder)
+    register.dataset("npz", npz.Npz)
+    register.dataset("table", table.Table)
     register.weights("keras", keras.Keras)
     register.weights("safetensors", safetensors.Safetensors)
     register.weights("torch", torch.TorchFile)
-    register.dataset("fashion_mnist", fashion_mnist.FashionMNIST)
-    register.dataset("image_folder", image_folder.ImageFolder)
-    register.dataset("npz", npz.Npz)
     register.model("lenet", lenet.LeNet)
     register.model("mlp", mlp.MLP)
     register.model("small_cnn", small_cnn.SmallCNN)

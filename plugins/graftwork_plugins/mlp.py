@@ -1,7 +1,8 @@
-"""A multilayer perceptron on the flattened image."""
+"""A multilayer perceptron on the flattened image, or on a vector."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from graftwork.settings import ImageFormat
 
 @dataclass(frozen=True)
 class MLP:
-    """Fully connected layers with batch normalisation, or biases in its place, and ReLU; then a linear head."""
+    """Fully connected layers with batch normalisation, unless that is off, and ReLU, then a linear head."""
 
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128)
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -27,10 +28,10 @@ class MLP:
 class Perceptron(nn.Module):
     """Layers as the dataclass says; `get_classifier` names the head, as in timm."""
 
-    def __init__(self, inputs: int, shape: MLP, classes: int) -> None:
+    def __init__(self, inputs: int, settings: MLP, classes: int) -> None:
         super().__init__()
-        widths = (inputs, *shape.hidden)
-        layers = (self._layer(a, b, shape) for a, b in zip(widths, shape.hidden, strict=False))
+        widths = (inputs, *settings.hidden)
+        layers = (_layer(a, b, settings) for a, b in itertools.pairwise(widths))
         self.trunk = nn.Sequential(nn.Flatten(), *layers)
         self.head = nn.Linear(widths[-1], classes)
 
@@ -43,8 +44,8 @@ class Perceptron(nn.Module):
         """Return the head."""
         return self.head
 
-    @staticmethod
-    def _layer(inputs: int, outputs: int, shape: MLP) -> nn.Module:
-        norm = [nn.BatchNorm1d(outputs)] if shape.batch_norm else []
-        linear = nn.Linear(inputs, outputs, bias=not shape.batch_norm)
-        return nn.Sequential(linear, *norm, nn.ReLU(), nn.Dropout(shape.dropout))
+
+def _layer(inputs: int, outputs: int, settings: MLP) -> nn.Module:
+    linear = nn.Linear(inputs, outputs, bias=not settings.batch_norm)  # the norm's own bias does for both
+    norm = [nn.BatchNorm1d(outputs)] if settings.batch_norm else []
+    return nn.Sequential(linear, *norm, nn.ReLU(), nn.Dropout(settings.dropout))

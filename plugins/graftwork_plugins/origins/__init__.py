@@ -1,1 +1,1 @@
-"""Origins: where files come from, by name or by URL."""
+"""Where files come from: one plugin a file."""

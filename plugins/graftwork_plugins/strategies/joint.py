@@ -83,7 +83,7 @@ class Joint:
         replay = run.target.source.images
         chosen = torch.randint(len(replay), (len(step.images),), generator=step.draws)
         device = run.machine.device
-        images, labels = run.normalise(replay.images[chosen].to(device)), replay.labels[chosen].to(device)
+        images, labels = run.normalise(replay.batch(chosen).to(device)), replay.labels[chosen].to(device)
         norms = [norm for norm in batch_norms(step.target.model) if norm.training and self.batch_norm == "target"]
         for norm in norms:
             norm.eval()
