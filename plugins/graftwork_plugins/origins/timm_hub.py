@@ -11,6 +11,7 @@ from typing import Any
 from graftwork.desk import Desk
 from graftwork.errors import DataError, SettingsError, did_you_mean
 from graftwork.files import sha256_of_file
+from graftwork.mirror import OFFLINE
 from graftwork.torchvision_operators import define_missing
 from graftwork_plugins.origins.published import CONFIG, MIRROR_FOLDER, WEIGHTS, from_mirror, write_config
 
@@ -74,7 +75,7 @@ def _card(name: str, architecture: str, tag: str) -> dict[str, Any]:
 
 def _check_online(architecture: str, desk: Desk) -> None:
     """Raise DataError, naming the file wanted and the folder, where the network isn't to be used."""
-    named = [name for name in ("GRAFTWORK_OFFLINE", "HF_HUB_OFFLINE") if os.environ.get(name, "0") not in ("", "0")]
+    named = [name for name in (OFFLINE, "HF_HUB_OFFLINE") if os.environ.get(name, "").lower() not in ("", "0", "false", "no")]
     if named:
         folder = desk.mirror / MIRROR_FOLDER if desk.mirror else f"{MIRROR_FOLDER}/ of a mirror (GRAFTWORK_MIRROR)"
         raise DataError(
