@@ -75,7 +75,9 @@ def _card(name: str, architecture: str, tag: str) -> dict[str, Any]:
 
 def _check_online(architecture: str, desk: Desk) -> None:
     """Raise DataError, naming the file wanted and the folder, where the network isn't to be used."""
-    named = [name for name in (OFFLINE, "HF_HUB_OFFLINE") if os.environ.get(name, "").lower() not in ("", "0", "false", "no")]
+    named = [
+        name for name in (OFFLINE, "HF_HUB_OFFLINE") if os.environ.get(name, "").lower() not in ("", "0", "false", "no")
+    ]
     if named:
         folder = desk.mirror / MIRROR_FOLDER if desk.mirror else f"{MIRROR_FOLDER}/ of a mirror (GRAFTWORK_MIRROR)"
         raise DataError(
