@@ -27,7 +27,9 @@ def register_plugins(register: Registry) -> None:
         digits,
         huggingface,
         synthetic,
+        timm_hub,
         torchvision,
+        torchvision_weights,
         url,
     )
     from graftwork_plugins.strategies import (
@@ -65,7 +67,9 @@ def register_plugins(register: Registry) -> None:
     register.origin("digits", digits.Digits)
     register.origin("huggingface", huggingface.HuggingFace)
     register.origin("synthetic", synthetic.Synthetic)
+    register.origin("timm", timm_hub.Timm)
     register.origin("torchvision", torchvision.TorchvisionSet)
+    register.origin("torchvision_weights", torchvision_weights.TorchvisionWeights)
     register.origin("url", url.Url)
     register.dataset("cifar", cifar.Cifar)
     register.dataset("fashion_mnist", fashion_mnist.FashionMNIST)
