@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import unicodedata
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from graftwork.decoding import decode, quietly
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.settings import ImageFormat
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow decodes dozens more; none is needed
 SPLIT_FOLDERS = {
     "train": "train",
     "validation": "validation",
@@ -26,7 +23,6 @@ SPLIT_FOLDERS = {
     "valid": "validation",
     "test": "test",
 }
-MOST_PIXELS = 50_000_000
 LAYOUT = "<path>/<class>/*.jpg, or <path>/{train,validation,test}/<class>/*.jpg"
 
 
@@ -40,9 +36,8 @@ class ImageFolder:
         """Decode every image to the format. Raises DataError for what a folder of images can't be."""
         found = _scan(path)
         classes = _class_names(found, path)
-        with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-            warnings.simplefilter("ignore")  # sizes are capped here; metadata warnings say nothing of the pixels
-            decoded = list(pool.map(lambda entry: _decode(entry.file, image), found))
+        with quietly(), ThreadPoolExecutor() as pool:
+            decoded = list(pool.map(lambda entry: decode(entry.file, image), found))
         failures = [
             f"{e.file.relative_to(path)}: {r}" for e, r in zip(found, decoded, strict=True) if isinstance(r, str)
         ]
@@ -146,32 +141,6 @@ def _class_names(found: list[_Entry], root: Path) -> list[str]:
             )  # fmt: skip
         seen[alike] = name
     return sorted({entry.label for entry in found})
-
-
-def _decode(file: Path, image: ImageFormat) -> NDArray[np.uint8] | str:
-    """Return pixels (C, H, W), the centre square resized; or why the file can't be read."""
-    try:
-        with Image.open(file, formats=FORMATS) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
-                return f"{opened.width}×{opened.height} pixels, more than {MOST_PIXELS:,}"
-            converted = _to_channels(ImageOps.exif_transpose(opened), image.channels)
-        square = ImageOps.fit(converted, (image.size, image.size), method=Image.Resampling.BICUBIC)
-        pixels = np.asarray(square, dtype=np.uint8)
-        return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    except UnidentifiedImageError:
-        return "not an image" if file.stat().st_size else "empty file"
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        return str(error) or type(error).__name__
-
-
-def _to_channels(image: Image.Image, channels: int) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits: keep the upper half, not the lower
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("L" if channels == 1 else "RGB")
 
 
 def _ignored(root: Path) -> dict[str, int]:
