@@ -49,9 +49,8 @@ def export(
         files = {file.name: sha256_of_file(file) for file in sorted(temporary.iterdir())}
         found = Exported(release.strategy, release.seed, release.temperature, files, differences, left_out)
         write_json(temporary / RECORD, as_record(found, release))
-        write_text(
-            temporary / CARD, render_card(release, story, differences, weights=WEIGHTS in files, name=folder.name)
-        )
+        card = render_card(release, story, differences, weights=WEIGHTS in files, name=folder.name)
+        write_text(temporary / CARD, card)
     return found
 
 

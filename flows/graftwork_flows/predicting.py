@@ -45,9 +45,7 @@ def table(classes: Sequence[str], paths: Sequence[Path]) -> Callable[[Answer], s
     name = min(WIDEST, max(len(printable(one)) for one in classes))
 
     def line(answer: Answer) -> str:
-        (best, sure), (other, less) = (
-            (printable(classes[one]), 100 * answer.probabilities[one]) for one in answer.best
-        )
+        (best, sure), (other, less) = ((printable(classes[n]), 100 * answer.probabilities[n]) for n in answer.best)
         return f"{printable(answer.file):<{wide}}  {best:<{name}}  {sure:9.1f} %  {other}, {less:.1f} %"
 
     say(f"{'file':<{wide}}  {'class':<{name}}  probability  next best")
@@ -56,9 +54,7 @@ def table(classes: Sequence[str], paths: Sequence[Path]) -> Callable[[Answer], s
 
 def printable(text: object) -> str:
     """Return a text with what a terminal would obey, or can't show, written out."""
-    return "".join(
-        mark if mark.isprintable() else mark.encode("unicode_escape", "surrogatepass").decode() for mark in str(text)
-    )
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in str(text))
 
 
 def _of_workspace(root: Path, strategy: str | None, seed: int | None, ensemble: bool) -> Predictor:
