@@ -327,7 +327,7 @@ def test_an_archive_of_too_many_files_is_refused(tmp_path: Path, monkeypatch: py
 def test_a_file_that_is_too_large_is_refused(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tar(tmp_path / "cifar", ten()) if form == "tar" else write_folder(tmp_path / "cifar", ten())
     monkeypatch.setattr("graftwork_plugins.cifar.MOST_BYTES", 30_000)
-    with pytest.raises(DataError, match="too large|has 31,") as raised:
+    with pytest.raises(DataError, match="is too large") as raised:
         load(path)
     assert "at most 30,000" in raised.value.expected
 
