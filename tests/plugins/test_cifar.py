@@ -176,6 +176,20 @@ def test_every_way_to_cut_a_batch_is_refused() -> None:
             read_pickle(content[:end], "data_batch_1")
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")  # pickletools, of altered names
+def test_altered_pickles_are_read_or_refused() -> None:
+    whole = python2({"labels": [1, 2], "data": np.zeros((2, 3), dtype=np.uint8), "filenames": ["a", "b"], "x": None})
+    rng, refused = np.random.default_rng(0), 0
+    for place in rng.integers(0, len(whole), 1000):
+        content = bytearray(whole)
+        content[place] ^= rng.integers(1, 256)
+        try:
+            read_pickle(bytes(content), "data_batch_1")
+        except DataError:
+            refused += 1
+    assert refused > 500
+
+
 def batch(**changed: Any) -> dict[str, Any]:
     value: dict[str, Any] = {"labels": [0] * 10, "data": cifar_pixels(10, 0)}
     return value | changed
@@ -304,6 +318,20 @@ def test_archives_of_something_else_are_refused(tmp_path: Path, make: Callable[[
     with pytest.raises(DataError, match=words) as raised:
         load(make(tmp_path))
     assert str(tmp_path) in str(raised.value) and raised.value.fix
+
+
+@pytest.mark.parametrize("write", [write_tar, write_zip])
+def test_altered_archives_are_refused_whatever_was_hit(
+    tmp_path: Path, write: Callable[[Path, dict[str, bytes]], Path]
+) -> None:
+    path = write(tmp_path / "cifar", {"data_batch_1": b"abc" * 100, "test_batch": b"d", "x": b"y"})
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for place in rng.integers(0, len(whole), 300):
+        content = bytearray(whole)
+        content[place] ^= rng.integers(1, 256)
+        path.write_bytes(content)
+        with pytest.raises(DataError):
+            load(path)
 
 
 @pytest.mark.parametrize("write", [write_tar, write_zip])
