@@ -131,6 +131,27 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) ->
         load(tmp_path / "data.npz")
 
 
+def test_altered_archives_are_read_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    np.savez_compressed(path, images=IMAGES, labels=LABELS)
+    whole, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for place in rng.integers(0, len(whole), 300):
+        content = bytearray(whole)
+        content[place] ^= rng.integers(1, 256)
+        path.write_bytes(content)
+        try:
+            load(path)
+        except DataError:
+            refused += 1
+    assert refused > 100
+
+
+def test_a_single_array_is_no_archive(tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", IMAGES)
+    with pytest.raises(DataError, match="can't be read"):
+        load(tmp_path / "data.npy")
+
+
 def test_a_missing_archive_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="missing"):
         load(tmp_path / "data.npz")

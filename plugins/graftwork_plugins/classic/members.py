@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -16,24 +17,28 @@ from typing import IO, cast
 from graftwork.errors import DataError
 
 MOST_MEMBERS = 100_000
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
+DAMAGED = (  # what tarfile, zipfile and gzip raise for bytes that make no sense; found by altering archives at random
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, IndexError,
+    NotImplementedError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Member:
     """A regular file of an archive; its content can be read until the next one is asked for."""
 
+    archive: Path
     path: PurePosixPath
-    size: int  # bytes, as the archive says
     stream: IO[bytes]
 
     def read(self, most_bytes: int) -> bytes:
-        """Return its content; raise DataError where it is larger than `most_bytes`."""
-        content = self.stream.read(most_bytes + 1)
+        """Return its content. Raises DataError where it is damaged, or larger than `most_bytes`."""
+        with _intact(self.archive):
+            content = self.stream.read(most_bytes + 1)
         if len(content) > most_bytes:
             raise DataError(
-                f"The file {self.path.name!r} has {self.size:,} bytes", expected=f"at most {most_bytes:,}",
-                fix="fetch the archive anew",
+                f"The file {self.path.name!r} is too large", where=str(self.archive),
+                expected=f"at most {most_bytes:,} bytes", fix="fetch the archive anew",
             )  # fmt: skip
         return content
 
@@ -44,17 +49,16 @@ def opened(archive: Path, most_bytes: int) -> Iterator[Iterator[Member]]:
 
     Raises DataError for what is damaged or encrypted, and where more than `most_bytes` come out of it.
     """
+    with _intact(archive):
+        unpack = _zipped if zipfile.is_zipfile(archive) else _tarred
+    with closing(unpack(archive, most_bytes)) as members:  # else an error leaves the file open
+        yield _limited(members, archive)
+
+
+@contextmanager
+def _intact(archive: Path) -> Iterator[None]:
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as content, closing(_zipped(content, archive, most_bytes)) as members:
-                yield _limited(members, archive)
-        else:
-            with archive.open("rb") as file:
-                packed = file.read(2) == b"\x1f\x8b"
-                file.seek(0)
-                stream = _Counted(gzip.GzipFile(fileobj=file) if packed else file, archive, most_bytes)
-                with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as tar:
-                    yield _limited(_tarred(tar), archive)
+        yield
     except DAMAGED as error:
         raise DataError(
             f"The archive can't be read: {error}", where=str(archive), expected="a whole zip, tar or tar.gz",
@@ -75,34 +79,42 @@ def read_members(archive: Path, names: Collection[str], most_bytes: int, most_in
     return found
 
 
-def _tarred(tar: tarfile.TarFile) -> Iterator[Member]:
-    for info in tar:
-        stream = tar.extractfile(info) if info.isreg() else None
-        if stream is not None:
-            yield Member(PurePosixPath(info.name), info.size, stream)
-        tar.members = []  # type: ignore[attr-defined]  # else it remembers every one
+def _tarred(path: Path, most_bytes: int) -> Generator[Member, None, None]:
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream = _Counted(gzip.GzipFile(fileobj=file) if packed else file, path, most_bytes)
+        with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as tar:
+            for info in tar:
+                content = tar.extractfile(info) if info.isreg() else None
+                if content is not None:
+                    yield Member(path, PurePosixPath(info.name), content)
+                tar.members = []  # type: ignore[attr-defined]  # else it remembers every one
 
 
-def _zipped(archive: zipfile.ZipFile, path: Path, most_bytes: int) -> Generator[Member, None, None]:
+def _zipped(path: Path, most_bytes: int) -> Generator[Member, None, None]:
     total = 0
-    for info in archive.infolist():
-        if info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):
-            continue
-        if info.flag_bits & 1:
-            raise DataError(f"The file {info.filename!r} is encrypted", where=str(path), fix="unpack the archive")
-        total += info.file_size  # zipfile reads no more than that
-        if total > most_bytes:
-            raise _too_much(path, most_bytes)
-        with archive.open(info) as stream:
-            yield Member(PurePosixPath(info.filename), info.file_size, stream)
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.filename.endswith("/") or stat.S_ISLNK(info.external_attr >> 16):
+                continue
+            if info.flag_bits & 1:
+                raise DataError(f"The file {info.filename!r} is encrypted", where=str(path), fix="unpack the archive")
+            total += info.file_size  # zipfile reads no more than that
+            if total > most_bytes:
+                raise _too_much(path, most_bytes)
+            with archive.open(info) as stream:
+                yield Member(path, PurePosixPath(info.filename), stream)
 
 
 def _limited(members: Iterator[Member], archive: Path) -> Iterator[Member]:
-    for number, member in enumerate(members):
-        if number >= MOST_MEMBERS:
-            limit = f"at most {MOST_MEMBERS:,}"
-            raise DataError("The archive holds too many files", where=str(archive), expected=limit)
+    for _ in range(MOST_MEMBERS):
+        with _intact(archive):
+            member = next(members, None)
+        if member is None:
+            return
         yield member
+    raise DataError("The archive holds too many files", where=str(archive), expected=f"at most {MOST_MEMBERS:,}")
 
 
 class _Counted:
