@@ -10,6 +10,7 @@ from graftwork.registry import Registry
 def register_plugins(register: Registry) -> None:
     """Offer everything in this package."""
     from graftwork_plugins import augmentations, fashion_mnist, image_folder, mlp, npz, timm_model
+    from graftwork_plugins.selections import at_random, herding, k_center, stratified
     from graftwork_plugins.strategies import (
         auto,
         auto_rgn,
@@ -39,6 +40,10 @@ def register_plugins(register: Registry) -> None:
     register.dataset("fashion_mnist", fashion_mnist.FashionMNIST)
     register.dataset("image_folder", image_folder.ImageFolder)
     register.dataset("npz", npz.Npz)
+    register.selection("herding", herding.Herding)
+    register.selection("k_center", k_center.KCenter)
+    register.selection("random", at_random.AtRandom)
+    register.selection("stratified", stratified.Stratified)
     register.model("mlp", mlp.MLP)
     register.model("timm", timm_model.TimmModel)
     register.augmentation("flip", augmentations.Flip)

@@ -12,6 +12,7 @@ from graftwork.images import LabelledImages, load_split
 from graftwork.ledger import Trial
 from graftwork.params_file import sweep_of
 from graftwork.progress import Part
+from graftwork.selection import Selector
 from graftwork.splits import label_budgets
 from graftwork.stages import Context
 from graftwork.stages.fetch import load_raw
@@ -53,7 +54,8 @@ def _budgets(context: Context) -> Iterator[tuple[int, LabelledImages]]:
     data = settings.data["target"]
     raw, _ = load_raw(layout.raw("target"))
     wanted = sweep_of(settings).labels_per_class
-    chosen = label_budgets(raw, data, settings.seed, wanted, where=f"data.target ({data.path})")
+    selector = Selector(context.registry.create("selection", data.selection))
+    chosen = label_budgets(raw, data, settings.seed, wanted, f"data.target ({data.path})", selector)
     for budget, indices in chosen.items():
         yield budget, LabelledImages(torch.from_numpy(raw.images[indices]), torch.from_numpy(raw.labels[indices]))
 
