@@ -85,7 +85,8 @@ class PreparedData:
                     "image; card.json and the report say which"
                 )
         if self.skipped:
-            yield f"warning: {len(self.skipped):,} files could not be read and were skipped: {listed(self.skipped, 3)}"
+            files = listed(self.skipped, 3)
+            yield f"warning: files that could not be read and were skipped: {len(self.skipped):,}, {files}"
 
 
 def imbalance(counts: Sequence[int]) -> float:

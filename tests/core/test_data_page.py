@@ -36,17 +36,17 @@ def test_classes_look_alikes_and_what_was_left_out_are_told_of_each_data_set() -
     assert "<h3>Source</h3>" in found and "<h3>Target</h3>" in found
     words = visible(found.partition("<h3>Target</h3>")[2])
     assert "The largest class has 5 times as many training images as the smallest." in words
-    assert "2 images stood in two splits" in words
+    assert "as they stood in two splits: 2." in words
     assert "images 48 10 40 largest class to smallest 5 1 3 look like a training image – 0 25" in words
     assert "class train validation test cat 40 5 30 dog 8 5 10" in words
-    assert "25 test images that look like a training image, the first 20" in words and "100 0 0.995" in words
-    assert "1 files that could not be read cat.jpg: empty file" in words
+    assert "Test images that look like a training image: 25, the first 20" in words and "100 0 0.995" in words
+    assert "Files that could not be read: 1 cat.jpg: empty file" in words
     assert re.search(r"passed over by their extension: \.cat 3 ?\.", words)
 
 
 def test_where_there_is_nothing_to_tell_nothing_is_said() -> None:
     found = told(replace(prepared(), look_alikes={}, skipped=(), ignored={}, dropped=0))
-    for words in ("look like", "could not be read", "passed over", "stood in two"):
+    for words in ("look like", "could not be read", "passed over", "stood in two splits"):
         assert words not in found
     assert "times as many" not in told(replace(prepared(), counts={"train": (30, 10)}))
 

@@ -1,7 +1,8 @@
 """Labels that leave no image far from a labelled one.
 
 Sener & Savarese, Active Learning for Convolutional Neural Networks: A Core-Set Approach, ICLR 2018, arXiv 1708.00489;
-the greedy algorithm is Gonzalez's, Theoretical Computer Science 1985.
+the greedy algorithm is Gonzalez's, Theoretical Computer Science 1985. By distances between pixels it is behind random
+(benchmarks/RESULTS.md): it is for features that tell more.
 """
 
 from __future__ import annotations
