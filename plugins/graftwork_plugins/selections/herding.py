@@ -1,8 +1,8 @@
 """Labels whose images stand, on average, for their class.
 
 Welling, Herding Dynamical Weights to Learn, ICML 2009; for each class as in iCaRL (Rebuffi, Kolesnikov, Sperl &
-Lampert, CVPR 2017, arXiv 1611.07725, algorithm 4). By pixels it is ahead of random with 4 labels a class, and behind with
-20 (benchmarks/RESULTS.md): all it takes is typical.
+Lampert, CVPR 2017, arXiv 1611.07725, algorithm 4). By pixels it is ahead of random with 4 labels a class, and behind
+with 20 (benchmarks/RESULTS.md): all it takes is typical.
 """
 
 from __future__ import annotations
