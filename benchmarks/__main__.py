@@ -11,6 +11,7 @@ from benchmarks.loops import loop_rows
 from benchmarks.measuring import Row, table
 from benchmarks.orchestration import orchestration_rows, startup_rows
 from benchmarks.recommendation import recommendation_rows
+from benchmarks.selections import selection_rows
 from graftwork.provenance import provenance
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -29,6 +30,12 @@ the model itself: the last row says how much of the processor ours uses.""",
         """\
 Whether `auto` beats copying everything: tasks of four label budgets and two draws of images each. For each a search
 recommends a stack, and both are trained with five other seeds and compared on the test images.""",
+    ),
+    "selections": (
+        selection_rows,
+        """\
+Which images should get the few labels: logistic regression on the principal components of the pixels of five classes
+of Fashion-MNIST, five draws of 5,000 images to choose from. The pixels are also what the selections see.""",
     ),
 }
 HEAD = """\

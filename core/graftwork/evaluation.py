@@ -36,6 +36,7 @@ class Answers:
     """What one strategy's seeds answered."""
 
     correct: Tensor  # bool (seeds, images)
+    balanced: tuple[float, ...]  # accuracy of each seed, every class counting the same
     confusion: Tensor  # counts (classes, classes): rows true, columns predicted; summed over seeds
     plain: tuple[Reliability, ...]  # of each seed
     scaled: tuple[Reliability, ...]  # the same at the temperatures that validation chose
@@ -103,8 +104,9 @@ class Evaluation:
             plain.append(reliability(probabilities, labels))
             mended.append(reliability(scaled(probabilities, selection[str(seed)]["temperature"]), labels))
         chosen = [found["validation_accuracy"] for found in selection.values()]
+        balanced = tuple(balanced_accuracy(right, labels) for right in correct)
         return Answers(
-            torch.stack(correct), confusion.view(len(self.classes), -1), tuple(plain), tuple(mended),
+            torch.stack(correct), balanced, confusion.view(len(self.classes), -1), tuple(plain), tuple(mended),
             sum(chosen) / len(chosen), max(costs, key=lambda found: found.stored_bytes),
             sum(alike) / len(alike), manifest,
         )  # fmt: skip
@@ -124,3 +126,10 @@ class Evaluation:
         normalise = Normalise(contract, self.machine)
         features = extract(self.machine.place(model), self.validation, normalise, self.machine).features
         return tensors, predict(model, self.test, normalise, self.machine), features
+
+
+def balanced_accuracy(correct: Tensor, labels: Tensor) -> float:
+    """Return the mean over the classes of the share that is right (Brodersen et al., ICPR 2010)."""
+    counts = labels.bincount()
+    shares = labels.bincount(weights=correct.double()) / counts
+    return float(shares[counts > 0].mean())

@@ -13,6 +13,7 @@ from graftwork.evidence import Interval, VerdictName, judge, student_interval
 from graftwork.files import read_json
 from graftwork.histories import read_history
 from graftwork.layout import Layout
+from graftwork.prepared_data import IMBALANCED, PreparedData, imbalance
 from graftwork.registry import Registry
 from graftwork.scoring import SourceScores
 from graftwork.settings import Settings
@@ -41,6 +42,7 @@ class StrategyFindings:
     seconds: float | None  # mean over seeds; None where another machine computed it
     history: list[dict[str, float]]  # seed, epoch, loss, validation_accuracy
     manifest: dict[str, Any]
+    balanced_accuracy: Interval | None = None  # every class counting the same; None where classes differ little in size
 
     @property
     def undone(self) -> bool:
@@ -64,6 +66,7 @@ class Findings:
     test_images: int
     confidence: float
     margin: float
+    data: tuple[PreparedData, ...] = ()  # the source's, unless it was imported, and the target's
 
     @property
     def scratch(self) -> StrategyFindings:
@@ -114,7 +117,14 @@ def find(settings: Settings, registry: Registry, layout: Layout) -> Findings:
         test_images=len(evaluation.test),
         confidence=settings.evidence.confidence,
         margin=settings.evidence.margin,
+        data=_data(layout, source),
     )
+
+
+def _data(layout: Layout, source: str) -> tuple[PreparedData, ...]:
+    """Return what the cards tell of the source's and the target's images."""
+    found = (PreparedData.from_card(name, read_json(layout.card(name))) for name in (source, "target"))
+    return tuple(data for data in found if data is not None)
 
 
 def _judged(settings: Settings, layout: Layout, answers: dict[str, Answers]) -> tuple[StrategyFindings, ...]:
@@ -157,7 +167,15 @@ def _figures(settings: Settings, layout: Layout, name: str, found: Answers) -> S
         seconds=sum(seconds) / len(seconds) if seconds else None,
         history=read_history(history),
         manifest=found.manifest,
+        balanced_accuracy=_balanced(settings, found),
     )
+
+
+def _balanced(settings: Settings, found: Answers) -> Interval | None:
+    """Return the interval of balanced accuracy where the test images' classes differ much in size."""
+    if imbalance(found.confusion.sum(dim=1).tolist()) <= IMBALANCED:
+        return None
+    return student_interval(list(found.balanced), settings.evidence.confidence).within(0.0, 1.0)
 
 
 def _metrics(found: StrategyFindings) -> dict[str, Any]:
@@ -170,6 +188,8 @@ def _metrics(found: StrategyFindings) -> dict[str, Any]:
         "feature_similarity": found.similarity,
         "calibration_error": {"plain": found.calibration_error, "scaled": found.scaled_calibration_error},
     }
+    if found.balanced_accuracy is not None:
+        result["balanced_accuracy"] = asdict(found.balanced_accuracy)
     if found.gain is not None and found.bootstrap is not None:
         both = {"low": found.bootstrap.low, "high": found.bootstrap.high}
         result["gain"] = {**asdict(found.gain), "verdict": found.verdict, "p": found.p, "bootstrap": both}

@@ -33,8 +33,8 @@ class DistributionHooks:
 
     @hookspec
     def register_plugins(self, register: Registry) -> None:
-        """Offer plugins: `register.dataset("name", Class)`, `.origin`, `.weights`, `.model`, `.augmentation`,
-        `.strategy`.
+        """Offer plugins: `register.dataset("name", Class)`, `.origin`, `.selection`, `.weights`, `.model`,
+        `.augmentation`, `.strategy`.
 
         Called once, when plugins are loaded.
         """

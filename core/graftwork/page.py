@@ -18,6 +18,7 @@ from graftwork.errors import listed
 from graftwork.evidence import RULES, Interval
 from graftwork.findings import Findings
 from graftwork.plots import Spread, curve, curves_svg, spreads_svg
+from graftwork.prepared_data import IMBALANCED, MOST_SHOWN
 from graftwork.provenance import Provenance
 from graftwork.reliability_plot import bins, reliability_svg
 from graftwork.scoring import TITLES
@@ -45,7 +46,7 @@ def render(findings: Findings, settings: Settings, provenance: Provenance, sampl
         found=findings, settings=settings, provenance=provenance, rules=RULES, symbols=SYMBOLS, repeats=REPEATS,
         samples=[_sample(name, path, settings) for name, path in samples.items()],
         **_sentences(findings), **_plots(findings), **class_tables(findings), **_costs(findings),
-        **_calibration(findings), **_scores(findings),
+        **_calibration(findings), **_scores(findings), data=findings.data, imbalanced=IMBALANCED, shown=MOST_SHOWN,
     )  # fmt: skip
 
 

@@ -194,6 +194,7 @@ def _uses(settings: Settings) -> Iterator[tuple[Kind, Use, Location]]:
         yield "weights", imported.weights, ("imports", name, "weights")
     for name, data in settings.data.items():
         yield "dataset", data.dataset, ("data", name, "dataset")
+        yield "selection", data.selection, ("data", name, "selection")
         for index, use in enumerate(data.augmentation):
             yield "augmentation", use, ("data", name, "augmentation", index)
     for strategy, stack in settings.strategies.items():

@@ -24,7 +24,7 @@ from graftwork.params_file import Location, settings_error
 from graftwork.settings import DataSettings, Use
 from graftwork.yaml_source import YamlSource
 
-Kind = Literal["origin", "dataset", "weights", "model", "augmentation", "strategy"]
+Kind = Literal["origin", "dataset", "selection", "weights", "model", "augmentation", "strategy"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -75,6 +75,10 @@ class Registry:
     def dataset(self, name: str, factory: type) -> None:
         """Offer a dataset: `load(path, image) -> RawImages`."""
         self._add("dataset", name, factory)
+
+    def selection(self, name: str, factory: type) -> None:
+        """Offer a choice of the images that get labels: `order(labels, features, rng) -> their numbers`."""
+        self._add("selection", name, factory)
 
     def model(self, name: str, factory: type) -> None:
         """Offer a model: `build(classes, image) -> nn.Module`."""

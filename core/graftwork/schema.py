@@ -12,6 +12,7 @@ from graftwork.settings import Settings
 PLACES: tuple[tuple[Kind, str, str], ...] = (
     ("origin", "", "origins"),
     ("dataset", "DataSettings", "dataset"),
+    ("selection", "DataSettings", "selection"),
     ("weights", "Import", "weights"),
     ("augmentation", "DataSettings", "augmentation"),
     ("model", "", "model"),

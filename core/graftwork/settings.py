@@ -64,6 +64,7 @@ class DataSettings(Frozen):
     image: ImageFormat | None  # None: as the top-level `image`; no default, likewise
     storage: Storage  # no default, likewise
     labels: int | None = Field(default=None, ge=1)
+    selection: Use = Use.model_validate("stratified")  # which training images get these labels
     duplicates: Literal["refuse", "drop"] = "refuse"
 
 
@@ -98,7 +99,15 @@ class Training(Frozen):
     weight_decay: float = Field(default=0.0, ge=0)
     warmup_fraction: float = Field(default=0.0, ge=0, le=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = "none"
+    sampling: Literal["shuffled", "balanced"] = "shuffled"
     validate_every_epochs: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _mends_imbalance_once(self) -> Training:
+        if self.class_weights == self.sampling == "balanced":
+            raise ValueError("class_weights or sampling balanced, not both: that would mend one imbalance twice")
+        return self
 
 
 class Transfer(Frozen):

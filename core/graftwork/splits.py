@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
 from graftwork.errors import DataError, listed
 from graftwork.images import Images, Indices, Labels, RawImages
 from graftwork.labelled_arrays import chunks
+from graftwork.selection import Selector
 from graftwork.settings import DataSettings
 
 
@@ -28,42 +30,57 @@ class Splits:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
-def split_images(raw: RawImages, settings: DataSettings, seed: int, where: str) -> Splits:
+def split_images(
+    raw: RawImages, settings: DataSettings, seed: int, where: str, selector: Selector | None = None
+) -> Splits:  # fmt: skip
     """Return stratified splits, or the dataset's own where settings say null; then cut the training set to its labels.
 
-    Raises DataError where a class would be missing from a split, or one image stands in two of them.
+    The selector says which images get them; without one they are stratified. Raises DataError where a class would be
+    missing from a split, or one image stands in two of them.
     """
-    splits, order = _ordered_splits(raw, settings, seed, where)
+    splits, order = _ordered_splits(raw, settings, seed, where, selector)
     if settings.labels is not None:
-        _check_labels(order, settings.labels, len(raw.classes), where)
-        splits = replace(splits, train=np.sort(order[: settings.labels]))
+        _check_labels(splits.train, settings.labels, len(raw.classes), where)
+        chosen = np.fromiter(islice(order, settings.labels), dtype=np.int64, count=settings.labels)
+        splits = replace(splits, train=np.sort(chosen))
     for name, indices in splits.by_name().items():
         _check_classes(raw, indices, name, where)
     return splits
 
 
 def label_budgets(
-    raw: RawImages, settings: DataSettings, seed: int, budgets: Sequence[int], where: str
+    raw: RawImages, settings: DataSettings, seed: int, budgets: Sequence[int], where: str,
+    selector: Selector | None = None,
 ) -> dict[int, Indices]:  # fmt: skip
     """Return training images with so many labels of each class, sorted; each budget holds all smaller ones.
 
-    They are taken from all training images, whatever `settings.labels` says, and leave validation and test as they are.
-    Raises DataError where a class has fewer.
+    They are the first of their class in the selector's order of all training images, whatever `settings.labels` says,
+    and leave validation and test as they are. Raises DataError where a class has fewer.
     """
-    _, order = _ordered_splits(raw, settings, seed, where)
-    members = [order[raw.labels[order] == label] for label in range(len(raw.classes))]
-    fewest = min(range(len(members)), key=lambda label: len(members[label]))
-    if len(members[fewest]) < max(budgets):
+    splits, order = _ordered_splits(raw, settings, seed, where, selector)
+    counts = np.bincount(raw.labels[splits.train], minlength=len(raw.classes))
+    fewest = int(counts.argmin())
+    if counts[fewest] < max(budgets):
         raise DataError(
-            f"labels_per_class: {max(budgets)} is more than the {len(members[fewest])} training images of the class "
-            f"{raw.classes[fewest]!r}", where=where, expected=f"at most {len(members[fewest])}",
+            f"labels_per_class: {max(budgets)} is more than the {counts[fewest]} training images of the class "
+            f"{raw.classes[fewest]!r}", where=where, expected=f"at most {counts[fewest]}",
             fix="lower it under sweep in params.yaml, or leave more images to training",
         )  # fmt: skip
+    members: list[list[int]] = [[] for _ in raw.classes]
+    short = set(range(len(members)))
+    while short:
+        chosen = next(order)
+        members[raw.labels[chosen]].append(chosen)
+        if len(members[raw.labels[chosen]]) == max(budgets):
+            short.remove(int(raw.labels[chosen]))
     return {budget: np.sort(np.concatenate([m[:budget] for m in members])) for budget in budgets}
 
 
-def _ordered_splits(raw: RawImages, settings: DataSettings, seed: int, where: str) -> tuple[Splits, Indices]:
+def _ordered_splits(
+    raw: RawImages, settings: DataSettings, seed: int, where: str, selector: Selector | None
+) -> tuple[Splits, Iterator[int]]:
     """Return the splits with all training images, and these in the order in which labels are given to them."""
+    assert selector is not None or settings.selection.name == "stratified", "who sets another one passes it on"
     rng = np.random.default_rng([seed, 0x5B117])
     given = _given(raw)
     train = given.pop("train", np.array([], dtype=np.int64))
@@ -71,7 +88,9 @@ def _ordered_splits(raw: RawImages, settings: DataSettings, seed: int, where: st
     validation, train = _own_or_cut(raw, given, train, settings.validation, "validation", rng, where)
     train, validation, dropped = _without_duplicates(raw, settings, train, validation, test, where)
     splits = Splits(np.sort(train), np.sort(validation), np.sort(test), dropped)
-    return splits, train[stratified_order(raw.labels[train], rng)]
+    if selector is None:
+        return splits, iter(train[stratified_order(raw.labels[train], rng)].tolist())
+    return splits, selector.order(raw.images, raw.labels[train], train, rng)
 
 
 def stratified_order(labels: Labels, rng: np.random.Generator) -> Indices:
@@ -132,10 +151,10 @@ def _cut(
     return pool[order[:count]], pool[order[count:]]
 
 
-def _check_labels(order: Indices, budget: int, classes: int, where: str) -> None:
-    if budget > len(order):
+def _check_labels(train: Indices, budget: int, classes: int, where: str) -> None:
+    if budget > len(train):
         raise DataError(
-            f"There are {len(order)} training images, fewer than labels: {budget}", where=where,
+            f"There are {len(train)} training images, fewer than labels: {budget}", where=where,
             fix="lower labels in params.yaml, or set it to null to take all",
         )  # fmt: skip
     if budget < classes:

@@ -16,12 +16,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from graftwork.calibration import fit_temperature
 from graftwork.checkpoints import Checkpoint, Checkpoints
+from graftwork.class_weights import class_weights
 from graftwork.engine import Machine, Normalise, predict
 from graftwork.errors import TrainingError
 from graftwork.images import LabelledImages
 from graftwork.optimization import build_optimizer, optimizer_state, restore_optimizer, set_learning_rate
 from graftwork.plan import PlannedEpoch, plan
 from graftwork.progress import Progress
+from graftwork.sampling import epoch_order
 from graftwork.seeds import derived_seed, generator
 from graftwork.settings import Training
 from graftwork.strategy import Step, Strategy, TargetModel
@@ -86,6 +88,7 @@ class _Loop:
         self.model = job.target.model
         self.plan = plan(job.strategy.phases(job.target, job.training.epochs))
         self.batches = max(1, len(job.train) // job.training.batch_size)  # a smaller last batch is left out
+        self.class_weights = class_weights(job.training.class_weights, job.run.train.labels)
         job.target.extra.to(job.machine.device)
         job.strategy.training_started(job.run)
         self.may_train = set(job.target.trainable())
@@ -108,7 +111,7 @@ class _Loop:
         draws = generator(job.machine.device, job.seed, "batches", epoch)
         own_draws = generator(torch.device("cpu"), job.seed, "strategy", epoch)
         self._set_modes(planned, epoch)
-        order = torch.randperm(len(job.train), generator=draws, device=draws.device)
+        order = epoch_order(job.training.sampling, job.run.train.labels, draws)
         losses = []
         whole = order[: self.batches * job.training.batch_size]
         with closing(job.run.train.stream(whole, job.training.batch_size)) as batches:
@@ -186,7 +189,9 @@ class _Loop:
         images = job.normalise(images)
         with job.machine.precision():
             logits = self.model(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=job.training.label_smoothing)
+        loss = F.cross_entropy(
+            logits.float(), labels, weight=self.class_weights, label_smoothing=job.training.label_smoothing
+        )
         taps = job.target.taps
         step = Step(job.target, images, labels, logits, taps.features, taps.maps, own_draws)
         extra = job.strategy.loss_terms(step)

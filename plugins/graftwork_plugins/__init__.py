@@ -32,6 +32,12 @@ def register_plugins(register: Registry) -> None:
         torchvision_weights,
         url,
     )
+    from graftwork_plugins.selections import (
+        at_random,
+        herding,
+        k_center,
+        stratified,
+    )
     from graftwork_plugins.strategies import (
         auto,
         auto_rgn,
@@ -78,6 +84,10 @@ def register_plugins(register: Registry) -> None:
     register.dataset("npz", npz.Npz)
     register.dataset("table", table.Table)
     register.dataset("vectors", vectors.Vectors)
+    register.selection("herding", herding.Herding)
+    register.selection("k_center", k_center.KCenter)
+    register.selection("random", at_random.AtRandom)
+    register.selection("stratified", stratified.Stratified)
     register.weights("keras", keras.Keras)
     register.weights("safetensors", safetensors.Safetensors)
     register.weights("torch", torch.TorchFile)

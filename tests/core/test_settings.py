@@ -14,6 +14,7 @@ from graftwork.registry import Registry, load_plugins
 from graftwork.schema import schema_text
 
 ROOT = Path(__file__).parents[2]
+NEW = ("selection", "class_weights", "sampling")
 PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
 
 
@@ -300,3 +301,24 @@ def test_a_sweep_of_an_unknown_strategy_names_the_nearest(params: Path) -> None:
     with pytest.raises(SettingsError, match="Unknown strategy 'fullcopy'") as raised:
         sweep_of(settings)
     assert raised.value.fix == "Did you mean full_copy?" and raised.value.where.endswith("key sweep.strategies")
+
+
+def test_params_of_before_the_care_for_data_load_and_mean_what_they_did(params: Path, registry: Registry) -> None:
+    kept = [line for line in PARAMS.splitlines() if line.split(":")[0].strip() not in NEW]
+    params.write_text("\n".join(kept), encoding="utf-8")
+    assert load_settings(params, registry) == load_settings(ROOT / "params.yaml", registry)
+
+
+def test_an_unknown_selection_names_the_nearest(params: Path, registry: Registry) -> None:
+    edit(params, "selection: stratified", "selection: k_centre")
+    error = refusal(params, registry)
+    assert "Unknown selection 'k_centre'" in error.what and error.fix == "Did you mean k_center?"
+    assert "data.source.selection" in error.where
+
+
+def test_one_imbalance_is_not_mended_twice(params: Path) -> None:
+    edit(params, "class_weights: none", "class_weights: balanced")
+    assert load_settings(params).pretrain.class_weights == "balanced"
+    edit(params, "sampling: shuffled", "sampling: balanced")
+    error = refusal(params)
+    assert "key pretrain" in error.where and "mend one imbalance twice" in error.expected

@@ -19,6 +19,7 @@ from graftwork.progress import Quiet
 from graftwork.strategy import Strategy, TargetModel
 from graftwork.training import Job, train
 from graftwork_plugins.augmentations import Flip, Shift
+from tests.core import tiny
 from tests.core.small import CONTRACT, REGISTRY, SETTINGS, data
 
 
@@ -119,3 +120,39 @@ def test_labels_and_images_stay_as_they_are(tmp_path: Path) -> None:
     before = LabelledArrays(made.train.images.clone(), made.train.labels.clone())
     train(made)
     assert torch.equal(before.images, made.train.images) and torch.equal(before.labels, made.train.labels)
+
+
+def uneven() -> LabelledArrays:
+    """Return images of three classes, of which the first has 16, the second 8 and the third 4."""
+    whole = tiny.stripes(48, seed=1)
+    kept = torch.cat([torch.arange(label, 48, 3)[: 16 >> label] for label in range(3)])
+    return whole.take(kept)
+
+
+@pytest.mark.parametrize("change", [{"class_weights": "balanced"}, {"sampling": "balanced"}])
+def test_a_balanced_training_repeats_resumes_and_differs_from_a_plain_one(
+    change: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
+
+    class Stopping(Quiet):
+        steps = 0
+
+        def check(self) -> None:
+            self.steps += 1
+            if self.steps == 5:
+                raise Interrupted("now")
+
+    def mine(folder: str, **changes: object) -> Job:
+        return tiny.job(tmp_path / folder, train=uneven(), batch_size=7, **changes)
+
+    whole, plain = train(mine("whole", **change)), train(mine("plain"))
+    with pytest.raises(Interrupted):
+        train(mine("parts", progress=Stopping(), **change))
+    assert same(whole.tensors, train(mine("parts", **change)).tensors)
+    assert not same(whole.tensors, plain.tensors)
+
+
+def test_weights_of_equal_classes_change_no_more_than_rounding(tmp_path: Path) -> None:
+    weighted, plain = (train(tiny.job(tmp_path / how, class_weights=how)) for how in ("balanced", "none"))
+    assert all(torch.allclose(weighted.tensors[name], tensor, atol=1e-5) for name, tensor in plain.tensors.items())

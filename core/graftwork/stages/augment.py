@@ -13,12 +13,15 @@ from PIL import Image
 
 from graftwork.errors import DataError
 from graftwork.files import atomic_file, atomic_folder, write_json
-from graftwork.images import Images, Indices
+from graftwork.images import Images, Indices, RawImages
 from graftwork.labelled_arrays import chunks
+from graftwork.near_duplicates import look_alikes
+from graftwork.prepared_data import LookAlikes, PreparedData
 from graftwork.registry import Kind
 from graftwork.seeds import generator
+from graftwork.selection import Selector
 from graftwork.settings import DataSettings, Use
-from graftwork.splits import split_images
+from graftwork.splits import Splits, split_images
 from graftwork.stages import Context
 from graftwork.stages.fetch import load_raw
 from graftwork.storage import save_split
@@ -32,7 +35,8 @@ def augment(context: Context, data: str) -> None:
     settings: DataSettings = context.settings.data[data]
     layout = context.layout
     raw, card = load_raw(layout.raw(data))
-    splits = split_images(raw, settings, context.settings.seed, where=f"data.{data} ({settings.path})")
+    selector = Selector(context.registry.create("selection", settings.selection))
+    splits = split_images(raw, settings, context.settings.seed, f"data.{data} ({settings.path})", selector)
     for name, indices in splits.by_name().items():
         with atomic_folder(layout.split(data, name)) as folder:
             save_split(folder, raw.images, raw.labels, indices)
@@ -42,16 +46,26 @@ def augment(context: Context, data: str) -> None:
     }
     mean, std = statistics(raw.images[chunk] for chunk in chunks(raw.images, splits.train))
     _draw_samples(context, settings, raw.images, splits.train, layout.samples(data))
-    write_json(
-        layout.card(data),
-        {
-            **card, "splits": counts, "duplicates_dropped": len(splits.dropped), "mean": mean, "std": std,
-            "image": context.settings.image_of(data).model_dump(), "local_code": _local_code(context, settings),
-            "augmentation": [use.model_dump(mode="json") for use in settings.augmentation],
-        },
-    )  # fmt: skip
+    card |= {
+        "splits": counts, "duplicates_dropped": len(splits.dropped), "near_duplicates": _look_alikes(raw, splits),
+        "mean": mean, "std": std,
+        "image": context.settings.image_of(data).model_dump(), "local_code": _local_code(context, settings),
+        "augmentation": [use.model_dump(mode="json") for use in settings.augmentation],
+    }  # fmt: skip
+    write_json(layout.card(data), card)
     sizes = ", ".join(f"{len(indices):,} {name}" for name, indices in splits.by_name().items())
     context.progress.log(sizes)
+    prepared = PreparedData.from_card(data, card)
+    for warning in prepared.warnings() if prepared else ():
+        context.progress.log(warning)
+
+
+def _look_alikes(raw: RawImages, splits: Splits) -> dict[str, Any]:
+    """Return for the card what looks alike across splits; nothing of images of one pixel."""
+    held = {"validation": splits.validation, "test": splits.test} if raw.images.shape[2:] != (1, 1) else {}
+    return {
+        name: LookAlikes.of(look_alikes(raw.images, numbers, splits.train)).as_json() for name, numbers in held.items()
+    }
 
 
 def _local_code(context: Context, settings: DataSettings) -> dict[str, str]:

@@ -10,6 +10,7 @@ from graftwork.images import LabelledImages
 from graftwork.ledger import Trial
 from graftwork.params_file import sweep_of
 from graftwork.progress import Part
+from graftwork.selection import Selector
 from graftwork.splits import label_budgets
 from graftwork.stages import Context
 from graftwork.stages.fetch import load_raw
@@ -52,7 +53,8 @@ def _budgets(context: Context) -> Iterator[tuple[int, LabelledImages]]:
     data = settings.data["target"]
     raw, _ = load_raw(layout.raw("target"))
     wanted = sweep_of(settings).labels_per_class
-    chosen = label_budgets(raw, data, settings.seed, wanted, where=f"data.target ({data.path})")
+    selector = Selector(context.registry.create("selection", data.selection))
+    chosen = label_budgets(raw, data, settings.seed, wanted, f"data.target ({data.path})", selector)
     for budget, indices in chosen.items():
         yield budget, labelled(raw, indices)
 
