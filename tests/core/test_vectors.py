@@ -160,7 +160,7 @@ STRATEGIES: dict[str, Any] = {
 
 def settings(source: int = 6, augmentation: tuple[Any, ...] = ()) -> Settings:
     image = {"size": 1, "channels": source}
-    data = {**DATA, "dataset": "vectors", "validation": 40, "test": 100, "augmentation": augmentation}
+    data = {**DATA, "dataset": "vectors", "validation": 40, "test": 120, "augmentation": augmentation}
     return Settings.model_validate(
         {
             **SETTINGS.model_dump(), "image": {"size": 1, "channels": 6},
@@ -169,7 +169,8 @@ def settings(source: int = 6, augmentation: tuple[Any, ...] = ()) -> Settings:
                 "source": {**data, "path": "source/vectors.npz", "image": image},
                 "target": {**data, "path": "target/vectors.csv"},
             },
-            "pretrain": {**TRAINING, "epochs": 8}, "finetune": {**TRAINING, "epochs": 2}, "strategies": STRATEGIES,
+            "pretrain": {**TRAINING, "epochs": 10, "batch_size": 40}, "finetune": {**TRAINING, "epochs": 2},
+            "strategies": STRATEGIES,
         }
     )  # fmt: skip
 
@@ -210,7 +211,7 @@ def test_the_pipeline_ends_with_a_report_on_every_strategy(done: Context) -> Non
 
 def test_prepared_vectors_are_the_files_numbers_and_are_shown_as_cells(done: Context) -> None:
     train = load_split(done.layout.split("target", "train"))
-    assert train.images.dtype == torch.float32 and train.images.shape == (100, 6, 1, 1)
+    assert train.images.dtype == torch.float32 and train.images.shape == (80, 6, 1, 1)
     rows = {tuple(row) for row in np.loadtxt(done.layout.root / "target/vectors.csv", delimiter=",", skiprows=1)[:, :6]}
     assert all(tuple(row) in rows for row in train.images[:, :, 0, 0].double().tolist())
     with Image.open(done.layout.samples("target")) as drawn:
@@ -238,4 +239,4 @@ def test_augmentations_of_pictures_are_refused_before_anything_is_trained(tmp_pa
 def test_a_model_reads_vectors_as_they_were_written(done: Context) -> None:
     model = build_model(done.settings, REGISTRY, 3, seed=0)
     answer: Tensor = model(load_split(done.layout.split("target", "test")).images)
-    assert answer.shape == (100, 3) and torch.isfinite(answer).all()
+    assert answer.shape == (120, 3) and torch.isfinite(answer).all()
