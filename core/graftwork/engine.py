@@ -77,7 +77,7 @@ def predict(
     """Return class probabilities (images, classes) as float32 on the CPU; the model stays in evaluation mode."""
     model.eval()
     parts = []
-    for images in torch.split(data.images, batch_size):
+    for images, _ in data.batches(batch_size):
         with machine.precision():
             logits = model(normalise(images.to(machine.device)))
         parts.append(logits.float().softmax(dim=1).cpu())

@@ -10,6 +10,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 RESERVED = {"start", "target"}  # folders in weights/ that aren't sources
 SplitSize = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)]
 Channels = Literal["auto", "sum", "repeat", "mean", "zero"]
+Storage = Literal["auto", "arrays", "encoded"]
 
 
 class Frozen(BaseModel):
@@ -61,6 +62,7 @@ class DataSettings(Frozen):
     test: SplitSize | None
     augmentation: tuple[Use, ...]  # no default: dvc.yaml names the key
     image: ImageFormat | None  # None: as the top-level `image`; no default, likewise
+    storage: Storage  # no default, likewise
     labels: int | None = Field(default=None, ge=1)
     duplicates: Literal["refuse", "drop"] = "refuse"
 
@@ -69,7 +71,7 @@ class Rename(Frozen):
     """A rule for the names of foreign tensors: what the regular expression `pattern` finds becomes `to`."""
 
     pattern: str = Field(min_length=1)
-    to: str
+    to: str | None  # None: the tensors whose names it finds are left out
 
 
 class Import(Frozen):
@@ -79,6 +81,7 @@ class Import(Frozen):
     path: str = Field(min_length=1)
     image: ImageFormat | None = None  # None: as the top-level `image`
     rename: tuple[Rename, ...] = ()
+    minimum_coverage: float = Field(default=1.0, ge=0, le=1)  # of the trunk; below 1, the rest stays untrained
     classes: tuple[str, ...] | None = None  # None: what the file says, else numbers
     mean: tuple[float, ...] | None = None  # per channel, of pixels scaled to 0…1; None: what the file says
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
