@@ -155,8 +155,8 @@ def test_the_perceptron_is_what_it_was_and_may_do_without_batch_normalisation() 
 
 
 STRATEGIES: dict[str, Any] = {
-    "scratch": (), "full_copy": ("full_copy",), "freeze": ("full_copy", "freeze"), "lwf": ("full_copy", "lwf"),
-    "joint": ("full_copy", {"joint": {"images": 12}}), "lora": ("full_copy", "lora"),
+    "scratch": (), "full_copy": ("full_copy",), "lwf": ("full_copy", "lwf"),
+    "joint": ("full_copy", {"joint": {"images": 12}}),
 }  # fmt: skip
 
 
