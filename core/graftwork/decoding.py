@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from graftwork.errors import SettingsError
 from graftwork.images import Pixels
 from graftwork.settings import ImageFormat
 
@@ -40,11 +41,35 @@ def decode(source: Path | bytes, image: ImageFormat) -> Pixels | str:
         return str(error) or type(error).__name__
 
 
+GREY_MODES = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L")
+
+
+def header(file: Path) -> tuple[int, int] | None:
+    """Return a picture's shorter side in pixels and its channels, 1 or 3, from its header; None for what is none."""
+    try:
+        with Image.open(file, formats=FORMATS) as opened:
+            return min(opened.size), 1 if opened.mode in GREY_MODES else 3
+    except Exception:  # the plugin's `load` will say what is wrong
+        return None
+
+
+def require_picture_format(image: ImageFormat, where: str) -> None:
+    """Raise SettingsError where a picture can't have the format: its channels must be 1 or 3."""
+    if image.channels not in (1, 3):
+        raise SettingsError(
+            f"Pictures can't be decoded to {image}", where=where, expected="channels: 1 (grey) or 3 (colour)",
+            fix="correct image in params.yaml; plain numbers are read by dataset: vectors",
+        )  # fmt: skip
+
+
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Silence Pillow's warnings for all threads: sizes are capped here, and metadata says nothing of the pixels."""
+    """Silence Pillow's warnings for all threads: sizes are capped here, and metadata says nothing of the pixels.
+
+    Pillow's alone, as others' code may run meanwhile.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", module="PIL")
         yield
 
 

@@ -17,7 +17,7 @@ from graftwork.engine import Machine, Normalise, predict
 from graftwork.errors import StateError, WeightsError
 from graftwork.export import RECORD
 from graftwork.files import read_json, sha256_of_file
-from graftwork.images import LabelledImages
+from graftwork.labelled_arrays import LabelledArrays
 from graftwork.onnx_export import FILE as ONNX_FILE
 from graftwork.onnx_export import METADATA_KEY, require_packages, session_of
 from graftwork.registry import Registry
@@ -48,7 +48,7 @@ class TorchPredictor:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Answer as the evaluation on the test images does."""
-        unlabelled = LabelledImages(images, torch.zeros(len(images), dtype=torch.int64))
+        unlabelled = LabelledArrays(images, torch.zeros(len(images), dtype=torch.int64))
         answers = predict(self.model, unlabelled, Normalise(self.contract, self.machine), self.machine)
         return scaled(answers, self.temperature)
 

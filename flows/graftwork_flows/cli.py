@@ -228,11 +228,38 @@ def schema(workspace: Root = Path()) -> None:
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="The new workspace; created if missing.")] = Path(),
+    target: Annotated[
+        str | None, typer.Option(help="Your data: class folders, or a file .npz, .csv, .parquet; it is looked at.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="What weights come from: data, a weight file, timm:NAME, or a data set's name such as mnist."
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="One of timm's models, or mlp, lenet, small_cnn.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="One of the recipes, ready to run.")] = None,
+    recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes and exit.")] = False,
+    git: Annotated[bool, typer.Option("--git", help="Set up git too, where it is missing.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write over params.yaml and dvc.yaml; the old ones are kept as *.old.")
+    ] = False,
 ) -> None:
-    """Set up a workspace: params.yaml, dvc.yaml, the embedded data, git and DVC. Nothing is overwritten."""
-    from graftwork_flows.initialise import initialise
+    """Set up a workspace: params.yaml, dvc.yaml and DVC, for your data, a recipe's, or the embedded one."""
+    from graftwork.errors import SettingsError
+    from graftwork_flows import initialise
+    from graftwork_flows.console import say
+    from graftwork_flows.own_params import Wish
 
-    initialise(folder.resolve())
+    if recipes:
+        say("\n".join(f"{name:<22} {title}" for name, title in initialise.recipes().items()))
+        return
+    if target is None and (source or model):
+        raise SettingsError("--source and --model go with --target", fix="add --target PATH, your own data")
+    if recipe and target:
+        raise SettingsError("--recipe and --target exclude each other", fix="leave one of them out")
+    wish = Wish(target, source, model) if target else None
+    initialise.initialise(folder.resolve(), wish, recipe=recipe, git=git, overwrite=overwrite)
 
 
 @app.command()

@@ -10,10 +10,12 @@ from typing import Literal
 
 import numpy as np
 
-from graftwork.decoding import decode, quietly
+from graftwork.decoding import decode, header, quietly, require_picture_format
+from graftwork.encoded_images import THREADS, EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.settings import ImageFormat
+from graftwork.survey import Survey, counted
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SPLIT_FOLDERS = {
@@ -23,6 +25,7 @@ SPLIT_FOLDERS = {
     "valid": "validation",
     "test": "test",
 }
+LOOKED_AT = 400  # headers, all over the data
 LAYOUT = "<path>/<class>/*.jpg, or <path>/{train,validation,test}/<class>/*.jpg"
 
 
@@ -33,31 +36,51 @@ class ImageFolder:
     unreadable: Literal["fail", "skip"] = "fail"
 
     def load(self, path: Path, image: ImageFormat) -> RawImages:
-        """Decode every image to the format. Raises DataError for what a folder of images can't be."""
+        """Return the images, still encoded; each was decoded once, to see that it can be.
+
+        Raises DataError for what a folder of images can't be.
+        """
+        require_picture_format(image, str(path))
         found = _scan(path)
         classes = _class_names(found, path)
-        with quietly(), ThreadPoolExecutor() as pool:
-            decoded = list(pool.map(lambda entry: decode(entry.file, image), found))
-        failures = [
-            f"{e.file.relative_to(path)}: {r}" for e, r in zip(found, decoded, strict=True) if isinstance(r, str)
-        ]
+        with quietly(), ThreadPoolExecutor(THREADS) as pool:
+            faults = list(pool.map(lambda entry: _fault(entry.file, image), found))
+        failures = [f"{e.file.relative_to(path)}: {fault}" for e, fault in zip(found, faults, strict=True) if fault]
         if failures and self.unreadable == "fail":
             raise DataError(
                 f"{len(failures)} of {len(found)} images can't be read: {listed(failures, 5)}", where=str(path),
                 fix="mend or delete them, or set dataset: {image_folder: {unreadable: skip}}",
             )  # fmt: skip
-        good = [(entry, r) for entry, r in zip(found, decoded, strict=True) if not isinstance(r, str)]
+        good = [entry for entry, fault in zip(found, faults, strict=True) if not fault]
         if not good:
             raise DataError("No image can be read", where=str(path), expected=LAYOUT, fix="look at the files")
         number = {name: index for index, name in enumerate(classes)}
-        given = any(entry.split for entry, _ in good)
+        given = any(entry.split for entry in good)
         return RawImages(
-            images=np.stack([pixels for _, pixels in good]),
-            labels=np.array([number[entry.label] for entry, _ in good], dtype=np.int64),
+            images=EncodedImages([entry.file for entry in good], image),
+            labels=np.array([number[entry.label] for entry in good], dtype=np.int64),
             classes=tuple(classes),
-            split=np.array([entry.split for entry, _ in good]) if given else None,
+            split=np.array([entry.split for entry in good]) if given else None,
             origin={"folder": path.name, "skipped": failures, "ignored_extensions": _ignored(path)},
         )
+
+    def survey(self, path: Path) -> Survey:
+        """Count all images, and look at the headers of some."""
+        found = _scan(path)
+        classes = _class_names(found, path)
+        some = found[:: max(1, len(found) // LOOKED_AT)]
+        with quietly():
+            headers = [told for entry in some if (told := header(entry.file))] or [(64, 3)]
+        sides = sorted(side for side, _ in headers)
+        counts = counted([e.split for e in found], [classes.index(e.label) for e in found], len(classes))
+        channels = max(channels for _, channels in headers)
+        return Survey("image_folder", tuple(classes), counts, channels, (sides[0], sides[len(sides) // 2], sides[-1]))
+
+
+def _fault(file: Path, image: ImageFormat) -> str:
+    """Return why a file can't be read, or nothing; its pixels aren't kept."""
+    found = decode(file, image)
+    return found if isinstance(found, str) else ""
 
 
 @dataclass(frozen=True)
