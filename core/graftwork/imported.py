@@ -89,7 +89,7 @@ def _classes(
     if outputs is None and not wishes.classes:
         raise WeightsError(
             "The file holds no head, so nothing tells how many classes there are", where=where,
-            expected="the classes' names", fix="classes: [a, b] under imports; the head stays untrained, the trunk counts",
+            expected="the classes' names", fix="set classes: [a, b] under imports; the head then stays untrained",
         )  # fmt: skip
     if named:
         if outputs not in (None, len(named)):

@@ -88,7 +88,7 @@ def _read_legacy(file: Any, where: str) -> tuple[Config, Arrays]:
     if "model_config" not in file.attrs:
         raise WeightsError(
             f"The file holds weights without the model's layers: {listed(file)}", where=where,
-            expected="what model.save writes, not save_weights", fix="load_weights in Keras, then model.save('m.keras')",
+            expected="what model.save writes, not save_weights", fix="in Keras: load_weights, then save",
         )  # fmt: skip
     config = _parsed(file.attrs["model_config"], where)
     root, budget, arrays = _child(file, "model_weights", where), _Budget(where), {}

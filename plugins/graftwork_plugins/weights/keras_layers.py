@@ -22,13 +22,16 @@ def convolve(images: Array, kernel: Array, strides: Pair, padding: str, dilation
     groups = images.shape[3] // kernel.shape[2]
     windows = _windows(_padded(images, kernel.shape, strides, padding, dilation), kernel.shape, strides, dilation)
     parts = zip(np.split(windows, groups, axis=3), np.split(kernel, groups, axis=3), strict=True)
-    return np.concatenate([np.tensordot(part, own, axes=((4, 5, 3), (0, 1, 2))) for part, own in parts], axis=3)
+    answers: Array = np.concatenate(
+        [np.tensordot(part, own, axes=((4, 5, 3), (0, 1, 2))) for part, own in parts], axis=3
+    )
+    return answers
 
 
 def convolve_depthwise(images: Array, kernel: Array, strides: Pair, padding: str, dilation: Pair) -> Array:
     """Return each channel's own cross-correlations: a kernel (height, width, channels, multiplier)."""
     windows = _windows(_padded(images, kernel.shape, strides, padding, dilation), kernel.shape, strides, dilation)
-    result = np.einsum("nhwcij,ijcm->nhwcm", windows, kernel)
+    result: Array = np.einsum("nhwcij,ijcm->nhwcm", windows, kernel)
     return result.reshape(*result.shape[:3], -1)
 
 
@@ -51,7 +54,8 @@ def average_pool(images: Array, size: Pair, strides: Pair, padding: str) -> Arra
 
 def normalise(values: Array, weight: Array, bias: Array, mean: Array, variance: Array, epsilon: float) -> Array:
     """Return batch normalisation with the statistics of training."""
-    return (values - mean) / np.sqrt(variance + epsilon) * weight + bias
+    result: Array = (values - mean) / np.sqrt(variance + epsilon) * weight + bias
+    return result
 
 
 def _padded(
@@ -70,7 +74,7 @@ def _padded(
 def _windows(images: Array, size: tuple[int, ...], strides: Pair, dilation: Pair) -> Array:
     """Return (N, rows, columns, C, height, width): what lies under the kernel at each of its places."""
     reach = tuple((length - 1) * step + 1 for length, step in zip(size, dilation, strict=False))
-    views = sliding_window_view(images, reach, axis=(1, 2))  # type: ignore[call-overload]  # a tuple of two is meant
+    views = sliding_window_view(images, reach, axis=(1, 2))
     result: Array = views[:, :: strides[0], :: strides[1], :, :: dilation[0], :: dilation[1]]
     return result
 

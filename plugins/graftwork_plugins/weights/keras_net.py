@@ -46,7 +46,7 @@ class Net:
         values = self._input(images.astype(np.float64).transpose(0, 2, 3, 1))
         for step in self.steps:
             values = step.apply(values)
-        return values
+        return values.astype(np.float64)
 
     def _input(self, images: Array) -> Array:
         """Return images (N, H, W, C) in the net's own shape."""
@@ -56,7 +56,7 @@ class Net:
         if len(whole) == 3 and all(a in (None, b) for a, b in zip(whole, images.shape[1:], strict=True)):
             return images if len(self.shape) == 3 else images[..., 0]
         raise WeightsError(
-            f"The file's net takes {_text(self.shape)}, and the images are {_text(images.shape[1:])}", where="its input",
+            f"The file's net takes {_text(self.shape)}, and the images are {_text(images.shape[1:])}", where="weights",
             expected="the same height, width and channels", fix="set image under imports to what the net takes",
         )  # fmt: skip
 
@@ -106,7 +106,7 @@ def _read(walk: _Walk, name: str, layer: Config, arrays: list[NDArray[np.float32
 
 
 def _without_softmax(walk: _Walk, where: str) -> tuple[Step, ...]:
-    """Return the steps up to the logits. Raises WeightsError where the net's answers aren't those of one class of many."""
+    """Return the steps up to the logits. Raises WeightsError where the net doesn't tell one class of many."""
     steps = walk.steps[:-1] if walk.steps and walk.steps[-1].what == "softmax" else walk.steps
     if any(step.what == "softmax" for step in steps):
         raise _unfit("a softmax stands within it", where)

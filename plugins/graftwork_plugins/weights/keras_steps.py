@@ -39,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Found:
-    """A layer as the file describes it, the shape that reaches it, and the order of features for torch, if it differs."""
+    """A layer as the file describes it, the shape that reaches it, and torch's order of features, if it is another."""
 
     name: str
     settings: Mapping[str, Any]
@@ -119,7 +119,8 @@ def _norm(found: Found) -> Step:
     apply = partial(
         compute.normalise, weight=weight, bias=bias, mean=mean, variance=variance, epsilon=settings["epsilon"]
     )  # fmt: skip
-    return found.step("norm", apply, **{k: v if found.order is None else v[found.order] for k, v in held.items()})
+    ordered = {k: v if found.order is None else v[found.order] for k, v in held.items()}
+    return found.step("norm", apply, "", **ordered)
 
 
 def _flatten(found: Found) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickletools
 import re
 import warnings
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from graftwork.foreign import ForeignWeights, plain, unwrap, verified
 from graftwork_plugins.weights.sidecar import beside
 
 CONVERT = "convert it where you trust it: safetensors.torch.save_file(model.state_dict(), 'x.safetensors')"
+
+MOST_LOOKED_AT = 10_000_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -49,22 +52,34 @@ def _load(path: Path) -> object:
 
 def _refusal(path: Path, message: str) -> WeightsError:
     """Say what torch refused; its own message is a page, and advises to switch the protection off."""
-    named = re.search(r"GLOBAL ([\w.]+)|(?:class|function|global) '?([\w.]+\.[\w.]+)'? (?:was|is) not", message)
-    if named or "Unsupported global" in message:
+    named = re.search(r"GLOBAL ([\w.]+)", message)
+    asked = named.group(1) if named else _first_call(path)
+    if asked or "Unsupported global" in message:
         return WeightsError(
-            f"The file asks to run {named.group(1) or named.group(2) if named else 'code'} when it is read, and was "
-            "refused", where=str(path), expected="tensors alone", fix=CONVERT,
+            f"The file asks to run {asked or 'code'} when it is read, and was refused", where=str(path),
+            expected="tensors alone", fix=CONVERT,
         )  # fmt: skip
     if "TorchScript" in message:
-        return WeightsError(
-            "The file is a TorchScript program, not a state dict",
-            where=str(path),
-            expected="tensors alone",
-            fix=CONVERT,
-        )
-    lines = message.strip().splitlines()
-    reason = next((line for line in lines if "Weights only load failed" not in line), "it ends too early")
+        what, reason = "is a TorchScript program, not a state dict", ""
+    else:
+        lines = [line for line in message.strip().splitlines() if "weights_only" not in line.lower()]
+        what, reason = "is damaged, or wasn't written by torch.save", f": {lines[0][:200]}" if lines else ""
     return WeightsError(
-        f"The file of weights is damaged, or wasn't written by torch.save: {reason[:200]}", where=str(path),
-        expected="a .pth, .pt or .bin file", fix=f"fetch it anew, or {CONVERT}",
+        f"The file of weights {what}{reason}", where=str(path), expected="a .pth, .pt or .bin file that holds tensors",
+        fix=f"fetch it anew, or {CONVERT}",
     )  # fmt: skip
+
+
+def _first_call(path: Path) -> str:
+    """Return the first thing that a bare pickle would call, found without running it; empty for other files."""
+    texts: list[str] = []
+    try:
+        for opcode, argument, _ in pickletools.genops(path.read_bytes()[:MOST_LOOKED_AT]):
+            if opcode.name in ("GLOBAL", "INST"):
+                return str(argument).replace(" ", ".")
+            if opcode.name == "STACK_GLOBAL":
+                return ".".join(texts[-2:])
+            texts += [argument] if isinstance(argument, str) else []
+    except (ValueError, IndexError):  # no pickle, or one that is cut off
+        pass
+    return ""
