@@ -124,6 +124,13 @@ def test_many_classes_are_counted_not_listed(resnet: Release) -> None:
     assert "class 299" not in card
 
 
+def test_a_model_of_vectors_is_told_apart(resnet: Release) -> None:
+    vectors = replace(resnet, contract=resnet.contract.model_copy(update={"size": 1, "channels": 6}))
+    card = render_card(vectors, STORY, {"onnx": 0.0}, weights=True, name="vectors")
+    assert "numpy.zeros((1, 6, 1, 1), numpy.float32)" in card
+    assert "graftwork predict" not in card and "PIL" not in card and "EXIF" not in card
+
+
 def test_its_recipes_give_what_predict_gives(exported: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(exported, tmp_path / "copy"))
     rng = np.random.default_rng(0)
