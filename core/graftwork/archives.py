@@ -8,45 +8,34 @@ import gzip
 import io
 import lzma
 import struct
-import time
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, cast
 
 from graftwork.errors import DataError
 from graftwork.files import atomic_folder
-from graftwork.member_names import Taken, checked_name
 from graftwork.partial_files import FULL, writing
 from graftwork.progress import Progress, Quiet
 from graftwork.tar_members import BLOCK_BYTES, Readable, tar_members
+from graftwork.unpacking import CHUNK_BYTES, Limits, Unpacking
 from graftwork.zip_members import zip_members
 
-CHUNK_BYTES = 1 << 20
-FREE_BYTES = 10**7  # below this no ratio is too high: a page of zeros isn't a bomb
+__all__ = ["Limits", "extract", "is_archive"]
+
 ZIP, GZIP, XZ, BZIP2 = b"PK", b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh"
 DAMAGE = (EOFError, ValueError, NotImplementedError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, struct.error)
-TELL_SECONDS = 5.0
+MOST_PADDING_BYTES = 10**7
 EXPECTED = "a .zip, .tar, .tar.gz, .tar.xz, .tar.bz2 or .gz"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an archive may hold, counted while it is written, whatever it claims."""
-
-    most_members: int = 500_000
-    most_bytes: int = 500 * 10**9
-    most_file_bytes: int = 200 * 10**9
-    most_ratio: float = 200.0  # bytes written for each of the archive; images have about 1, text 10
 
 
 def extract(
     archive: Path,
     folder: Path,
-    limits: Limits = Limits(),
+    limits: Limits = Limits(),  # noqa: B008  # frozen
     progress: Progress = Quiet(),  # noqa: B008  # it has no state
 ) -> list[Path]:
     """Unpack an archive, told by its first bytes, into `folder`, which is replaced whole; return its files.
@@ -58,7 +47,7 @@ def extract(
     if not archive.is_file():
         raise DataError("The archive is missing", where=str(archive), expected=EXPECTED, fix="correct its path")
     with writing(folder.parent), atomic_folder(folder) as temporary:
-        unpacking = _Unpacking(temporary, limits, progress, archive.stat().st_size)
+        unpacking = Unpacking(temporary, limits, progress, archive.stat().st_size)
         with _told(archive):
             _unpack(archive, unpacking)
     return [folder / path for path in unpacking.files]
@@ -71,65 +60,7 @@ def is_archive(path: Path) -> bool:
     return head.startswith((ZIP + b"\3\4", ZIP + b"\5\6", GZIP, XZ, BZIP2)) or _is_tar(head)
 
 
-@dataclass
-class _Unpacking:
-    """What has been unpacked so far, held against the limits."""
-
-    folder: Path
-    limits: Limits
-    progress: Progress
-    archive_bytes: int
-    files: list[PurePosixPath] = field(default_factory=list)
-    members: int = 0
-    written_bytes: int = 0
-    told: float = field(default_factory=time.monotonic)
-    taken: Taken = field(default_factory=Taken)
-
-    def add(self, name: str, folder: bool, content: Readable, size: int | None = None) -> None:
-        """Write a member; `size` ends a file whose stream goes on."""
-        self.progress.check()
-        self.members += 1
-        self._hold("members", self.members, self.limits.most_members)
-        path = checked_name(name, folder)
-        self.taken.take(path, folder)
-        target = self.folder / path
-        if folder:
-            target.mkdir(parents=True, exist_ok=True)
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as file:
-            self._copy(content, file, size)
-        self.files.append(path)
-        if time.monotonic() - self.told > TELL_SECONDS:
-            self.told = time.monotonic()
-            self.progress.log(f"{self.members:,} members, {self.written_bytes / 1e6:,.0f} MB unpacked")
-
-    def _copy(self, content: Readable, file: IO[bytes], size: int | None) -> None:
-        written = 0
-        while size is None or written < size:
-            piece = content.read(CHUNK_BYTES if size is None else min(CHUNK_BYTES, size - written))
-            if not piece:
-                if size is None:
-                    return
-                raise DataError("The archive ends in the middle", expected=f"{size:,} bytes", fix="download it again")
-            self.progress.check()
-            written += len(piece)
-            self.written_bytes += len(piece)
-            self._hold("file_bytes", written, self.limits.most_file_bytes)
-            self._hold("bytes", self.written_bytes, self.limits.most_bytes)
-            if self.written_bytes > FREE_BYTES:
-                self._hold("ratio", self.written_bytes / max(self.archive_bytes, 1), self.limits.most_ratio)
-            file.write(piece)
-
-    def _hold(self, what: str, found: float, most: float) -> None:
-        if found > most:
-            raise DataError(
-                f"The archive exceeds most_{what}: {found:,.0f}", expected=f"{most:,.0f} at most",
-                fix=f"raise most_{what} if you trust the archive",
-            )  # fmt: skip
-
-
-def _unpack(archive: Path, unpacking: _Unpacking) -> None:
+def _unpack(archive: Path, unpacking: Unpacking) -> None:
     with archive.open("rb") as file:
         head = file.read(BLOCK_BYTES)
     if head.startswith(ZIP):
@@ -154,17 +85,17 @@ def _decompressed(archive: Path, head: bytes) -> IO[bytes]:
     return bz2.open(archive) if head.startswith(BZIP2) else archive.open("rb")
 
 
-def _unpack_tar(stream: Readable, unpacking: _Unpacking) -> None:
+def _unpack_tar(stream: Readable, unpacking: Unpacking) -> None:
     for member in tar_members(stream):
         unpacking.add(member.name, member.folder, stream, member.size)
     padding = 0
     while piece := stream.read(CHUNK_BYTES):  # a compressed stream's own checksum comes last
         padding += len(piece)
-        if padding > FREE_BYTES:
+        if padding > MOST_PADDING_BYTES:
             raise DataError("There is more behind the archive's end", expected="its end", fix="download it again")
 
 
-def _unpack_zip(archive: Path, unpacking: _Unpacking) -> None:
+def _unpack_zip(archive: Path, unpacking: Unpacking) -> None:
     for name, content in zip_members(archive):
         unpacking.add(name, content is None, content or io.BytesIO())
 

@@ -11,6 +11,7 @@ from graftwork.errors import DataError
 
 MOST_PART_BYTES = 255  # of one folder's or file's name, on all usual file systems
 MOST_NAME_BYTES = 1024
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -47,7 +48,7 @@ def _fault(name: str) -> str | None:
         return "leads out of the folder"
     if "\\" in name:
         return "holds a backslash"
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
+    if CONTROL.search(name):
         return "holds a control character"
     if len(encoded) > MOST_NAME_BYTES or any(len(part.encode()) > MOST_PART_BYTES for part in parts):
         return f"is too long (more than {MOST_NAME_BYTES} bytes, or {MOST_PART_BYTES} between slashes)"
