@@ -19,11 +19,20 @@ def plain_machine() -> Machine:
 
 
 def probe(contract: InputContract, count: int = PROBES) -> Tensor:
-    """Return noise (count, channels, size, size) as uint8 with the contract's mean and spread; always the same."""
+    """Return noise (count, channels, size, size) with the contract's mean and spread; always the same.
+
+    It is uint8 for pictures, float32 for vectors.
+    """
     draws = torch.Generator().manual_seed(count)
     noise = torch.randn((count, contract.channels, contract.size, contract.size), generator=draws)
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (contract.mean, contract.std))
-    return ((mean + std * noise).clamp(0, 1) * 255).round().to(torch.uint8)
+    values = (mean + std * noise) * 255
+    return values if takes_vectors(contract) else values.clamp(0, 255).round().to(torch.uint8)
+
+
+def takes_vectors(contract: InputContract) -> bool:
+    """Tell whether a model reads plain numbers in place of pixels."""
+    return contract.size == 1
 
 
 def difference(found: Tensor, expected: Tensor) -> float:

@@ -31,8 +31,8 @@ def one_line(value: object) -> str:
 
 
 def as_code(value: object) -> Ready:
-    """Return a value between backticks, more of them than it holds itself; fit for a table."""
-    text = one_line(value).replace("|", r"\|")
+    """Return a value between backticks, more of them than it holds. Not for a table: a bar would end its cell."""
+    text = one_line(value)
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if "`" in text else ""
     return Ready(f"{fence}{space}{text}{space}{fence}")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from graftwork.agreement import takes_vectors
 from graftwork.evidence import Interval
 from graftwork.files import read_json
 from graftwork.layout import SPLITS
@@ -87,7 +88,7 @@ def render_card(release: Release, story: Story, differences: Mapping[str, float]
         counts=counts[:COUNTED_CLASSES], uncounted=len(counts[COUNTED_CLASSES:]),
         named=classes[:NAMED_CLASSES], unnamed=len(classes[NAMED_CLASSES:]),
         hashes={path: md5 for path, md5 in story.provenance.hashes.items() if _belongs(path, release.strategy)},
-        source=release.contract.provenance.get("source"), colour={1: "grey", 3: "RGB"}.get(release.contract.channels),
+        source=release.contract.provenance.get("source"), vectors=takes_vectors(release.contract),
     )  # fmt: skip
 
 

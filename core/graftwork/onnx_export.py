@@ -1,4 +1,4 @@
-"""Write a model as ONNX that takes pixels as they are, and prove that it answers as torch does.
+"""Write a model as ONNX that takes pixels, or features, as they are, and prove that it answers as torch does.
 
 Normalisation is part of the graph: wrong normalisation is the commonest mistake with a foreign model, and a silent
 one. The input is uint8, so that pixels scaled by someone already are refused, not misread.
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graftwork.agreement import difference, plain_machine, probe
+from graftwork.agreement import difference, plain_machine, probe, takes_vectors
 from graftwork.engine import Normalise
 from graftwork.errors import SettingsError, TrainingError
 from graftwork.files import atomic_file
@@ -37,7 +37,7 @@ class Deployed(nn.Module):
         self.normalise = Normalise(release.contract, plain_machine())
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits and probabilities (batch, classes) of images (batch, channels, size, size), uint8."""
+        """Return logits and probabilities (batch, classes) of images (batch, channels, size, size) as stored."""
         logits = self.model(self.normalise(images))
         return logits, (logits / self.temperature).softmax(dim=1)
 
@@ -120,7 +120,7 @@ def _forget_this_machine(written: Any) -> None:
 
 
 def _metadata(release: Release) -> dict[str, str]:
-    contract = release.passport()
+    contract, vectors = release.passport(), takes_vectors(release.contract)
     plain = {
         "labels": list(contract.classes),
         "mean": list(contract.mean),
@@ -133,7 +133,7 @@ def _metadata(release: Release) -> dict[str, str]:
     return {
         METADATA_KEY: contract.model_dump_json(),
         **{key: json.dumps(value) for key, value in plain.items()},
-        "normalisation": "inside: give pixels as uint8, 0 to 255",
+        "normalisation": f"inside: give {'features as float32' if vectors else 'pixels as uint8, 0 to 255'}",
     }
 
 

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from graftwork.agreement import takes_vectors
 from graftwork.decoding import FORMATS, decode, quietly
 from graftwork.errors import DataError
 from graftwork.predictors import Predictor
 from graftwork.release import image_format
+from graftwork.settings import ImageFormat
 
 BATCH = 64  # pictures in memory at once
 
@@ -50,15 +52,16 @@ def answers(predictor: Predictor, paths: Sequence[Path], batch: int = BATCH) -> 
     Raises DataError where the model doesn't take pictures at all.
     """
     contract = predictor.contract
-    if contract.channels not in (1, 3) or contract.size < 2:
+    image = image_format(contract)
+    if takes_vectors(contract) or contract.channels not in (1, 3):
         raise DataError(
-            f"The model takes {contract.channels} channels of {contract.size} × {contract.size}: no pictures",
-            expected="1 or 3 channels", fix="graftwork predict reads pictures only",
+            f"The model takes {image}, and predict reads pictures", expected="1 or 3 channels",
+            fix="graftwork export --format onnx, and ask ONNX Runtime as its card says",
         )  # fmt: skip
     found = pictures(paths)
     with ThreadPoolExecutor() as pool, quietly():
         while some := list(islice(found, batch)):
-            yield from _answered(predictor, some, pool)
+            yield from _answered(predictor, image, some, pool)
 
 
 def pictures(paths: Iterable[Path]) -> Iterator[Path | Refusal]:
@@ -96,10 +99,9 @@ def _below(root: Path, endings: set[str]) -> Iterator[Path | Refusal]:
 
 
 def _answered(
-    predictor: Predictor, some: Sequence[Path | Refusal], pool: ThreadPoolExecutor
+    predictor: Predictor, image: ImageFormat, some: Sequence[Path | Refusal], pool: ThreadPoolExecutor
 ) -> Iterator[Answer | Refusal]:  # fmt: skip
     """Yield a batch's answers and refusals in the order of its files."""
-    image, classes = image_format(predictor.contract), predictor.contract.classes
     decoded = list(pool.map(lambda one: one.why if isinstance(one, Refusal) else decode(one, image), some))
     pixels = [found for found in decoded if not isinstance(found, str)]
     given = iter(predictor(torch.from_numpy(np.stack(pixels))).tolist() if pixels else ())
@@ -108,4 +110,4 @@ def _answered(
             yield one if isinstance(one, Refusal) else Refusal(one, found)
         else:
             assert isinstance(one, Path)
-            yield Answer(one, classes, tuple(next(given)))
+            yield Answer(one, predictor.contract.classes, tuple(next(given)))

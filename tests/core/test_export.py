@@ -93,6 +93,18 @@ def test_onnx_holds_no_path_of_this_machine(exported: Path) -> None:
     assert str(Path(onnx_export.__file__).parent).encode() not in stored
 
 
+def test_onnx_of_vectors_takes_plain_features(tmp_path: Path) -> None:
+    vectors = release(MLP, size=1, channels=6)
+    assert write_onnx(tmp_path, vectors, built(vectors)) < 1e-4
+    session = session_of(tmp_path / "model.onnx")
+    (features,) = session.get_inputs()
+    assert (features.type, features.shape) == ("tensor(float)", ["batch", 6, 1, 1])
+    values = probe(vectors.contract, 3) + 1000
+    assert values.dtype == torch.float32
+    found = session.run(["logits"], {"images": values.numpy()})[0]
+    np.testing.assert_allclose(found, logits(built(vectors), vectors, values), rtol=1e-4, atol=1e-4)
+
+
 def test_onnx_that_answers_differently_is_refused(
     exported: Path, resnet: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
