@@ -50,7 +50,7 @@ def fitted(found: ForeignWeights, model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def plain_cnn(dimension: int = 3) -> nn.Module:
+def plain_cnn() -> nn.Module:
     """Return the net `cnn` of make.py as torch would write it, its norms with torch's own epsilon."""
     return nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(4), nn.MaxPool2d(2),
@@ -200,7 +200,7 @@ def test_an_array_that_is_not_in_the_file_itself_is_refused(tmp_path: Path, kind
     path.write_bytes((HERE / "mlp.h5").read_bytes())
     with h5py.File(path, "r+") as file:
         group = file["model_weights/dense"]
-        name = [n if isinstance(n, str) else n.decode() for n in group.attrs["weight_names"]][0]
+        name = next(n if isinstance(n, str) else n.decode() for n in group.attrs["weight_names"])
         del group[name]
         if kind == "external link":
             group[name] = h5py.ExternalLink(str(secret), "/data")
