@@ -56,7 +56,7 @@ class Net:
         if len(whole) == 3 and all(a in (None, b) for a, b in zip(whole, images.shape[1:], strict=True)):
             return images if len(self.shape) == 3 else images[..., 0]
         raise WeightsError(
-            f"The file's net takes {_text(self.shape)}, and the images are {_text(images.shape[1:])}", where="the import",
+            f"The file's net takes {_text(self.shape)}, and the images are {_text(images.shape[1:])}",
             expected="the same height, width and channels", fix="set image under imports to what the net takes",
         )  # fmt: skip
 
