@@ -7,6 +7,7 @@ import json
 import re
 import zipfile
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +40,29 @@ def read(path: Path) -> tuple[Config, Arrays]:
 
 
 def layers_of(config: Config, where: str) -> list[Config]:
-    """Return the configs of a Sequential model's layers. Raises WeightsError for another kind of model."""
+    """Return the configs of a model's layers, one after the other. Raises WeightsError where it is no plain chain."""
     kind, inner = config.get("class_name"), config.get("config")
     layers = inner.get("layers") if isinstance(inner, dict) else inner  # Keras 2.2 wrote the list itself
-    if kind != "Sequential" or not isinstance(layers, list) or not all(isinstance(each, dict) for each in layers):
+    if not isinstance(layers, list) or not all(isinstance(each, dict) for each in layers):
+        layers, kind = [], f"{kind} without layers"
+    follows = [kind == "Sequential" or _inputs(b) == [a["config"]["name"]] for a, b in pairwise(layers)]
+    if kind not in ("Sequential", "Functional", "Model") or not all(follows):
         raise WeightsError(
-            f"The file holds a model of the kind {kind!r}", where=where, expected="keras.Sequential",
-            fix="rebuild it as keras.Sequential(model.layers) where it is a plain chain; else export it from Keras to "
-            "safetensors with names of your own, and use rename",
+            f"The file holds a model of the kind {kind!r} that is no plain chain of layers", where=where,
+            expected="keras.Sequential, or a functional model in which each layer takes what the one before it gives",
+            fix="export it from Keras to safetensors with names of your own, and use rename",
         )  # fmt: skip
     return layers
+
+
+def _inputs(layer: Any) -> list[str]:
+    """Return the layers that a functional model's layer takes its inputs from: ["name", 0, 0] wherever that stands."""
+    if isinstance(layer, dict) and "inbound_nodes" in layer:
+        return _inputs(layer["inbound_nodes"])
+    if isinstance(layer, list) and [type(each) for each in layer[:3]] == [str, int, int]:
+        return [layer[0]]
+    parts = layer.values() if isinstance(layer, dict) else layer if isinstance(layer, list) else []
+    return [name for part in parts for name in _inputs(part)]
 
 
 def _h5py() -> Any:
