@@ -21,7 +21,7 @@ else:
     import keras
 
 L: Any = keras.layers
-FORMATS = {name: (".h5", ".keras") for name in ("cnn", "cnn_2", "functional", "functional_2")} | {"mlp": (".h5",)}
+FORMATS = dict.fromkeys(("cnn", "cnn_2", "functional", "functional_2"), (".h5", ".keras")) | {"mlp": (".h5",)}
 
 
 def mlp() -> Any:
