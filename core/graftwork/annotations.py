@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,19 @@ def require_distinct(names: Iterable[str], where: str) -> None:
                 fix="write both alike, or rename one",
             )  # fmt: skip
         seen[alike] = name
+
+
+def named(labels: list[str], classes: tuple[str, ...] | None, rows: Sequence[object], path: Path) -> list[str]:
+    """Return the names that numbers stand for; the labels as they are where the file lists none."""
+    if not classes:
+        return labels
+    for label, row in zip(labels, rows, strict=True):
+        if not (label.isdecimal() and int(label) < len(classes)):
+            raise DataError(
+                f"Row {row} has the label {label or 'null'}, which the file gives no name", where=str(path),
+                expected=f"0 to {len(classes) - 1}", fix="leave out rows without a label, or name every class",
+            )  # fmt: skip
+    return [classes[int(label)] for label in labels]
 
 
 def splits_of(texts: Sequence[str], rows: Sequence[object], where: str) -> NDArray[np.str_]:

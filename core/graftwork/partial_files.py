@@ -77,8 +77,8 @@ def writing(folder: Path) -> Iterator[None]:
         full = error.errno in FULL
         raise StateError(
             "The disk is full" if full else f"A file can't be written: {error.strerror or error}", where=str(folder),
-            expected="room for the file", fix="free some, and run again: what has come so far is kept"
-            if full else f"make the folder writable: chmod u+w {folder}",
+            expected="room for the file",
+            fix="free some, and run again" if full else f"make the folder writable: chmod u+w {folder}",
         ) from error  # fmt: skip
 
 

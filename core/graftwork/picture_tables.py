@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graftwork.annotations import SPLIT_NAMES
+from graftwork.annotations import SPLIT_NAMES, named
 from graftwork.errors import DataError, listed
 from graftwork.parquet_files import as_text, class_names, open_parquet
 from graftwork.text_tables import DELIMITERS, read_table, require_column
@@ -82,9 +82,8 @@ class PictureTable:
             for batch in opened.iter_batches(ROWS_AT_ONCE, columns=wanted):
                 numbers = range(done + 1, done + 1 + len(batch))
                 cells = {name: batch.column(name).to_pylist() for name in wanted}
-                labels = [as_text(label) for label in cells[columns.label]]
-                if classes:
-                    labels = [self._named(label, classes, n) for label, n in zip(labels, numbers, strict=True)]
+                written = [as_text(label) for label in cells[columns.label]]
+                labels = named(written, classes, numbers, self.path)
                 splits = [as_text(text) for text in cells[split]] if split else None
                 yield numbers, [_picture(cell) for cell in cells[picture]], labels, splits
                 done += len(batch)
@@ -95,14 +94,6 @@ class PictureTable:
             return columns.picture
         holding = [field.name for field in schema if _holds_bytes(field.type)]
         return holding[0] if len(holding) == 1 else columns.picture
-
-    def _named(self, label: str, classes: tuple[str, ...], number: int) -> str:
-        if label.isdigit() and int(label) < len(classes):
-            return classes[int(label)]
-        raise DataError(
-            f"Row {number} has the label {label or 'null'}, which the file gives no name", where=str(self.path),
-            expected=f"0 to {len(classes) - 1}", fix="leave out rows without a label, or name every class",
-        )  # fmt: skip
 
     def _require_own_split(self, numbers: Sequence[int], splits: list[str]) -> None:
         for number, split in zip(numbers, splits, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -167,6 +167,45 @@ def report(
 
         if not webbrowser.open(page.as_uri()):
             say("No browser could be started; open the file by hand.")
+
+
+@app.command()
+def export(
+    workspace: Root = Path(),
+    strategy: Annotated[str | None, typer.Option(help="Another strategy than the one that validation chose.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed than the one that validated best.")] = None,
+    wanted: Annotated[
+        Literal["timm", "onnx", "all"],
+        typer.Option("--format", help="all leaves out what can't be had here, and says so."),
+    ] = "all",
+    to: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The new folder; exported/<strategy> in the workspace.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a fine-tuned model as timm's hub format and ONNX, checked against the original, with a model card."""
+    from graftwork_flows.exporting import print_export
+
+    print_export(workspace.resolve(), strategy, seed, wanted, to, force=force, as_json=as_json)
+
+
+@app.command()
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
+    workspace: Root = Path(),
+    strategy: Annotated[str | None, typer.Option(help="Another strategy than the one that validation chose.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed than the one that validated best.")] = None,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="The mean over all seeds.")] = False,
+    model: Annotated[
+        Path | None, typer.Option(metavar="DIR|FILE", help="What export wrote; no workspace is needed.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each file.")] = False,
+) -> None:
+    """Classify pictures, with calibrated probabilities."""
+    from graftwork_flows.predicting import print_predictions
+
+    print_predictions(workspace.resolve(), paths, strategy, seed, model, ensemble=ensemble, as_json=as_json)
 
 
 @app.command()

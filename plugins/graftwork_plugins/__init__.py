@@ -21,12 +21,16 @@ def register_plugins(register: Registry) -> None:
         small_cnn,
         table,
         timm_model,
+        vectors,
     )
     from graftwork_plugins.origins import (
         digits,
+        huggingface,
+        synthetic,
         timm_hub,
         torchvision,
         torchvision_weights,
+        url,
     )
     from graftwork_plugins.strategies import (
         auto,
@@ -61,15 +65,19 @@ def register_plugins(register: Registry) -> None:
     )
 
     register.origin("digits", digits.Digits)
+    register.origin("huggingface", huggingface.HuggingFace)
+    register.origin("synthetic", synthetic.Synthetic)
     register.origin("timm", timm_hub.Timm)
     register.origin("torchvision", torchvision.TorchvisionSet)
     register.origin("torchvision_weights", torchvision_weights.TorchvisionWeights)
+    register.origin("url", url.Url)
     register.dataset("cifar", cifar.Cifar)
     register.dataset("fashion_mnist", fashion_mnist.FashionMNIST)
     register.dataset("idx", idx.Idx)
     register.dataset("image_folder", image_folder.ImageFolder)
     register.dataset("npz", npz.Npz)
     register.dataset("table", table.Table)
+    register.dataset("vectors", vectors.Vectors)
     register.weights("keras", keras.Keras)
     register.weights("safetensors", safetensors.Safetensors)
     register.weights("torch", torch.TorchFile)

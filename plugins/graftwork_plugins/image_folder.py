@@ -45,7 +45,9 @@ class ImageFolder:
         classes = _class_names(found, path)
         with quietly(), ThreadPoolExecutor(THREADS) as pool:
             faults = list(pool.map(lambda entry: _fault(entry.file, image), found))
-        failures = [f"{e.file.relative_to(path)}: {fault}" for e, fault in zip(found, faults, strict=True) if fault]
+        failures = [
+            f"{_printable(e.file.relative_to(path))}: {fault}" for e, fault in zip(found, faults, strict=True) if fault
+        ]
         if failures and self.unreadable == "fail":
             raise DataError(
                 f"{len(failures)} of {len(found)} images can't be read: {listed(failures, 5)}", where=str(path),
@@ -164,6 +166,11 @@ def _class_names(found: list[_Entry], root: Path) -> list[str]:
             )  # fmt: skip
         seen[alike] = name
     return sorted({entry.label for entry in found})
+
+
+def _printable(path: Path) -> str:
+    """Return a path with bytes that aren't UTF-8 written out, so that it can be stored as text."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _ignored(root: Path) -> dict[str, int]:

@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -242,9 +243,13 @@ def test_nobody_at_home_is_told_after_the_tries(get: Callable[..., str], desk: D
     assert isinstance(desk.progress, Heard) and len(desk.progress.logged) == 2
 
 
-def test_a_name_that_does_not_resolve_is_told(get: Callable[..., str]) -> None:
-    with pytest.raises(DataError, match="can't be resolved"):
-        get("http://nowhere.invalid/data.bin")
+def test_a_name_that_does_not_resolve_is_told(get: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise socket.gaierror("Name or service not known")
+
+    monkeypatch.setattr("graftwork.addresses.socket.getaddrinfo", fail)
+    with pytest.raises(DataError, match="failed 3 times.*nowhere.example can't be resolved"):
+        get("http://nowhere.example/data.bin")
 
 
 @pytest.mark.parametrize("body", [b"<!DOCTYPE html><p>log in", b"\n <HTML>", b"\xef\xbb\xbf<!-- x --><html>"])

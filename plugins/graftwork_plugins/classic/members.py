@@ -7,8 +7,8 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
@@ -46,8 +46,8 @@ def opened(archive: Path, most_bytes: int) -> Iterator[Iterator[Member]]:
     """
     try:
         if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as content:
-                yield _limited(_zipped(content, archive, most_bytes), archive)
+            with zipfile.ZipFile(archive) as content, closing(_zipped(content, archive, most_bytes)) as members:
+                yield _limited(members, archive)
         else:
             with archive.open("rb") as file:
                 packed = file.read(2) == b"\x1f\x8b"
@@ -83,7 +83,7 @@ def _tarred(tar: tarfile.TarFile) -> Iterator[Member]:
         tar.members = []  # type: ignore[attr-defined]  # else it remembers every one
 
 
-def _zipped(archive: zipfile.ZipFile, path: Path, most_bytes: int) -> Iterator[Member]:
+def _zipped(archive: zipfile.ZipFile, path: Path, most_bytes: int) -> Generator[Member, None, None]:
     total = 0
     for info in archive.infolist():
         if info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):

@@ -92,10 +92,11 @@ def _stl10_part(
 def read_mat(file: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """Return these arrays of a MATLAB file, and read no others. Raises DataError."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         found = loadmat(file, variable_names=names)
-    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, zlib.error) as error:
+    except (MatReadError, OSError, ValueError, TypeError, KeyError, NotImplementedError, zlib.error) as error:
         raise DataError(f"The .mat file can't be read: {error}", where=str(file), fix="fetch it anew") from None
     for name in names:
         if not isinstance(found.get(name), np.ndarray) or found[name].dtype.kind not in "ui":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from graftwork.errors import DataError, listed
+from graftwork.torchvision_operators import define_missing
 from graftwork_plugins.classic.members import opened, read_members
 from graftwork_plugins.classic.own_files import read_mat
 
@@ -23,6 +24,7 @@ Place = Callable[[PurePosixPath], str | None]  # from a path in the archive to o
 
 def flowers(files: dict[str, Path], folder: Path) -> int:
     """Write train, validation and test/<class>/image_00001.jpg and so on; the split that the authors give."""
+    define_missing()
     from torchvision.datasets import Flowers102
 
     labels = read_mat(files["imagelabels.mat"], ("labels",))["labels"].reshape(-1)

@@ -97,7 +97,8 @@ class _Machine:
     def run(self, content: bytes) -> object:
         for opcode, argument, _ in pickletools.genops(content):
             if opcode.name == "STOP":
-                return self.stack.pop()
+                (value,) = self._pop(len(self.stack))
+                return value
             self._step(opcode.name, argument)
         raise ValueError("it doesn't end")  # genops has said so itself
 
@@ -109,7 +110,7 @@ class _Machine:
         elif name in EMPTY:
             self.stack.append(EMPTY[name]())
         elif name in TUPLES:
-            self.stack[-TUPLES[name] :] = [tuple(self.stack[-TUPLES[name] :])]
+            self.stack.append(tuple(self._pop(TUPLES[name])))
         elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
             self.memory[len(self.memory) if argument is None else _number(argument)] = self.stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
@@ -144,15 +145,16 @@ class _Machine:
             raise Refused(f"the instruction {name}")
 
     def _pop(self, count: int) -> list[object]:
-        if len(self.stack) < count:
+        place = len(self.stack) - count
+        if place < 0 or MARK in self.stack[place:]:
             raise ValueError("it takes more than it has")
-        taken = self.stack[len(self.stack) - count :]
-        del self.stack[len(self.stack) - count :]
-        return taken
+        return self._cut(place)
 
     def _since_mark(self) -> list[object]:
-        place = max(index for index, value in enumerate(self.stack) if value is MARK)
-        taken = self.stack[place + 1 :]
+        return self._cut(max(index for index, value in enumerate(self.stack) if value is MARK))[1:]
+
+    def _cut(self, place: int) -> list[object]:
+        taken = self.stack[place:]
         del self.stack[place:]
         return taken
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from graftwork.desk import Desk
 from graftwork.errors import DataError, listed
@@ -35,6 +35,10 @@ class TorchvisionSet:
     which may stand in for the whole set. origin.json tells which it was.
     """
 
+    PUBLISHED: ClassVar[dict[str, str]] = {  # the names, each with the dataset plugin that reads what it becomes
+        name: "npz" if isinstance(chosen.form, Arrays) else "image_folder" for name, chosen in named_sets.SETS.items()
+    }
+
     name: Name
     accept: tuple[str, ...] = ()
 
@@ -59,7 +63,7 @@ class TorchvisionSet:
                 desk.progress.log(f"{file.name} stands in for {chosen.title}")
                 return told | self._from_npz(chosen.form, file, folder, whole=False) | {"stands_in": name}
         partial = desk.partial / "torchvision" / self.name
-        told |= self._from_own_files(chosen, _fetched(files, partial, chosen, self.name, desk), folder)
+        told |= self._from_own_files(chosen, self._fetched(files, partial, desk), folder)
         shutil.rmtree(partial, ignore_errors=True)
         return told | {"from": "network", "urls": [file.urls[0] for file in files]}
 
@@ -81,6 +85,33 @@ class TorchvisionSet:
             )  # fmt: skip
         return {"files": _told(files)}
 
+    def _fetched(self, files: Sequence[Published], folder: Path, desk: Desk) -> Files:
+        """Download what isn't there yet into a folder that survives a kill; try each file's places in turn."""
+        from graftwork.downloads import Remote, download
+
+        chosen = named_sets.SETS[self.name]
+        for file in files:
+            names = (f"{self.name}/{file.name}", f"{chosen.folder}/{file.name}".lstrip("/"))
+            failures = []
+            for url in () if file.is_at(folder / file.name) else file.urls:
+                try:
+                    download(Remote(url, md5=file.md5, names=names), folder / file.name, desk)
+                    break
+                except DataError as error:
+                    failures.append(f"{url}: {error.what}")
+            if len(failures) == len(file.urls):
+                raise self._not_to_be_had(files, failures, desk)
+        return {file.name: folder / file.name for file in files}
+
+    def _not_to_be_had(self, files: Sequence[Published], failures: Sequence[str], desk: Desk) -> DataError:
+        chosen = named_sets.SETS[self.name]
+        whole = f"{self.name}.npz, or " if isinstance(chosen.form, Arrays) else ""
+        return DataError(
+            f"{chosen.title} can't be had: {'; '.join(failures)}", where=str(desk.mirror or "no mirror is set"),
+            expected=f"in the mirror: {whole}{listed(f'{self.name}/{file.name}' for file in files)}",
+            fix="go online and run again, or put the files into the mirror",
+        )  # fmt: skip
+
 
 def _mirrored(desk: Desk, name: str) -> Path | None:
     file = desk.mirror / f"{name}.npz" if desk.mirror else None
@@ -101,28 +132,6 @@ def _own_files(files: Sequence[Published], folders: Sequence[str], desk: Desk) -
         place = f"the mirror's folder {folder}" if folder else "the mirror"
         desk.progress.log(f"Not the published files, passed over in {place}: {listed(other)}")
     return None
-
-
-def _fetched(files: Sequence[Published], folder: Path, chosen: NamedSet, name: str, desk: Desk) -> Files:
-    """Download what isn't there yet into a folder that survives a kill; try each file's places in turn."""
-    from graftwork.downloads import Remote, download
-
-    for file in files:
-        failures = []
-        for url in () if file.is_at(folder / file.name) else file.urls:
-            try:
-                download(Remote(url, md5=file.md5), folder / file.name, desk)
-                break
-            except DataError as error:
-                failures.append(f"{url}: {error.what}")
-        if len(failures) == len(file.urls):
-            mirrored = f"{name}.npz, or " if isinstance(chosen.form, Arrays) else ""
-            raise DataError(
-                f"{chosen.title} can't be had: {'; '.join(failures)}", where=str(desk.mirror or "no mirror is set"),
-                expected=f"in the mirror: {mirrored}{listed(f'{name}/{file.name}' for file in files)}",
-                fix="go online and run again, or put the files into the mirror",
-            )  # fmt: skip
-    return {file.name: folder / file.name for file in files}
 
 
 def _write(raw: RawImages, form: Arrays, target: Path, source: Path, *, whole: bool) -> None:
