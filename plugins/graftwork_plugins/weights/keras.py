@@ -1,4 +1,4 @@
-"""Weights that Keras saved: Sequential nets of dense and convolutional layers, in .keras and in .h5 files."""
+"""Weights that Keras saved: chains of dense and convolutional layers, in .keras and in .h5 files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from graftwork_plugins.weights.keras_net import Net, net
 
 @dataclass(frozen=True)
 class Keras:
-    """A .keras or .h5 file that Keras's `model.save` wrote, of a Sequential net; Keras itself isn't needed.
+    """A .keras or .h5 file that Keras's `model.save` wrote, of a plain chain of layers; Keras isn't needed.
 
     Tensors come in torch's layout as `0.weight`, by the layer's number without inputs and dropouts. A first layer
     Rescaling becomes mean and std. `sha256`, or its beginning, is compared.
@@ -28,7 +28,7 @@ class Keras:
         verified(path, self.sha256)
         config, arrays = read(path)
         found = net(layers_of(config, str(path)), arrays, str(path))
-        cautions = tuple(step.caution for step in found.steps if step.caution)
+        cautions = tuple(dict.fromkeys(step.caution for step in found.steps if step.caution))
         mean, std = _normalisation(found)
         return ForeignWeights(
             {name: torch.from_numpy(array.copy()) for name, array in found.tensors().items()},

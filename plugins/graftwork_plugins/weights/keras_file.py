@@ -7,6 +7,7 @@ import json
 import re
 import zipfile
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from graftwork.errors import GraftworkError, SettingsError, WeightsError, listed
 
-MOST_BYTES = 4_000_000_000  # of all arrays together, and of a member of an archive
+MOST_TIMES, AT_LEAST = 16, 2**20  # bytes of all arrays together: times the file's, or so many
 MOST_CONFIG = 50_000_000
 Config = dict[str, Any]
 Arrays = dict[str, list[NDArray[Any]]]  # of each layer, in the order in which Keras keeps them
@@ -28,7 +29,7 @@ def read(path: Path) -> tuple[Config, Arrays]:
         if zipfile.is_zipfile(path):
             return _read_archive(path, h5py)
         with h5py.File(path, "r") as file:
-            return _read_legacy(file, str(path))
+            return _read_legacy(file, _Budget(path))
     except GraftworkError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, RecursionError) as error:
@@ -39,16 +40,29 @@ def read(path: Path) -> tuple[Config, Arrays]:
 
 
 def layers_of(config: Config, where: str) -> list[Config]:
-    """Return the configs of a Sequential model's layers. Raises WeightsError for another kind of model."""
+    """Return the configs of a model's layers, one after the other. Raises WeightsError where it is no plain chain."""
     kind, inner = config.get("class_name"), config.get("config")
     layers = inner.get("layers") if isinstance(inner, dict) else inner  # Keras 2.2 wrote the list itself
-    if kind != "Sequential" or not isinstance(layers, list) or not all(isinstance(each, dict) for each in layers):
+    if not isinstance(layers, list) or not all(isinstance(each, dict) for each in layers):
+        layers, kind = [], f"{kind} without layers"
+    follows = [kind == "Sequential" or _inputs(b) == [a["config"]["name"]] for a, b in pairwise(layers)]
+    if kind not in ("Sequential", "Functional", "Model") or not all(follows):
         raise WeightsError(
-            f"The file holds a model of the kind {kind!r}", where=where, expected="keras.Sequential",
-            fix="rebuild it as keras.Sequential(model.layers) where it is a plain chain; else export it from Keras to "
-            "safetensors with names of your own, and use rename",
+            f"The file holds a model of the kind {kind!r} that is no plain chain of layers", where=where,
+            expected="keras.Sequential, or a functional model in which each layer takes what the one before it gives",
+            fix="export it from Keras to safetensors with names of your own, and use rename",
         )  # fmt: skip
     return layers
+
+
+def _inputs(layer: Any) -> list[str]:
+    """Return the layers that a functional model's layer takes its inputs from: ["name", 0, 0] wherever that stands."""
+    if isinstance(layer, dict) and "inbound_nodes" in layer:
+        return _inputs(layer["inbound_nodes"])
+    if isinstance(layer, list) and [type(each) for each in layer[:3]] == [str, int, int]:
+        return [layer[0]]
+    parts = layer.values() if isinstance(layer, dict) else layer if isinstance(layer, list) else []
+    return [name for part in parts for name in _inputs(part)]
 
 
 def _h5py() -> Any:
@@ -63,12 +77,12 @@ def _h5py() -> Any:
 
 def _read_archive(path: Path, h5py: Any) -> tuple[Config, Arrays]:
     """Read a .keras file: config.json, and model.weights.h5 with numbered arrays under each layer's kind."""
+    budget = _Budget(path)
     with zipfile.ZipFile(path) as archive:
         config = _parsed(_member(archive, "config.json", MOST_CONFIG, str(path)), str(path))
-        stored = _member(archive, "model.weights.h5", MOST_BYTES, str(path))
+        stored = _member(archive, "model.weights.h5", budget.left, str(path))
     with h5py.File(io.BytesIO(stored), "r") as file:
         root = _child(file, "layers" if "layers" in file else "_layer_checkpoint_dependencies", str(path))
-        budget = _Budget(str(path))
         arrays, seen = {}, Counter[str]()
         for layer in layers_of(config, str(path)):
             if layer["class_name"] == "InputLayer":
@@ -83,15 +97,16 @@ def _read_archive(path: Path, h5py: Any) -> tuple[Config, Arrays]:
     return config, arrays
 
 
-def _read_legacy(file: Any, where: str) -> tuple[Config, Arrays]:
+def _read_legacy(file: Any, budget: _Budget) -> tuple[Config, Arrays]:
     """Read an .h5 file: the config is an attribute, and arrays go by the names that each layer's group lists."""
+    where = budget.where
     if "model_config" not in file.attrs:
         raise WeightsError(
             f"The file holds weights without the model's layers: {listed(file)}", where=where,
             expected="what model.save writes, not save_weights", fix="in Keras: load_weights, then save",
         )  # fmt: skip
     config = _parsed(file.attrs["model_config"], where)
-    root, budget, arrays = _child(file, "model_weights", where), _Budget(where), {}
+    root, arrays = _child(file, "model_weights", where), {}
     for layer in layers_of(config, where):
         name = layer["config"]["name"]
         if name in root:
@@ -103,8 +118,9 @@ def _read_legacy(file: Any, where: str) -> tuple[Config, Arrays]:
 class _Budget:
     """Reads arrays, and refuses those that would fill the memory or aren't stored in the file itself."""
 
-    def __init__(self, where: str) -> None:
-        self.where, self.left = where, MOST_BYTES
+    def __init__(self, path: Path) -> None:
+        self.where, self.most = str(path), max(AT_LEAST, MOST_TIMES * path.stat().st_size)
+        self.left = self.most
 
     def array(self, dataset: Any) -> NDArray[Any]:
         """Return an array of floating-point numbers as float32."""
@@ -114,7 +130,7 @@ class _Budget:
             raise _suspicious(f"{dataset.name} holds {dataset.dtype}, not floating-point numbers", self.where)
         self.left -= dataset.size * 8
         if self.left < 0:
-            raise _suspicious(f"its arrays take more than {MOST_BYTES:,} bytes", self.where)
+            raise _suspicious(f"its arrays take more than {self.most:,} bytes", self.where)
         return np.asarray(dataset[()], dtype=np.float32)
 
 

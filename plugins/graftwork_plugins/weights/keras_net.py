@@ -1,4 +1,4 @@
-"""A Sequential net of Keras, layer by layer: its tensors in torch's layout, and what the net answers.
+"""A net of Keras, a chain of layers: its tensors in torch's layout, and what the net answers.
 
 Keras keeps channels last, torch first. Kernels are transposed accordingly, and the rows of a dense kernel behind a
 Flatten are put in the order in which torch flattens.
@@ -56,7 +56,7 @@ class Net:
         if len(whole) == 3 and all(a in (None, b) for a, b in zip(whole, images.shape[1:], strict=True)):
             return images if len(self.shape) == 3 else images[..., 0]
         raise WeightsError(
-            f"The file's net takes {_text(self.shape)}, and the images are {_text(images.shape[1:])}", where="weights",
+            f"The file's net takes {_text(self.shape)}, and the images are {_text(images.shape[1:])}",
             expected="the same height, width and channels", fix="set image under imports to what the net takes",
         )  # fmt: skip
 
@@ -143,6 +143,6 @@ def _text(shape: Sequence[int | None]) -> str:
 def _unfit(what: str, where: str) -> WeightsError:
     return WeightsError(
         f"The Keras net can't be brought here: {what}", where=where,
-        expected="a Sequential net of dense and convolutional layers that classifies",
+        expected="a chain of dense and convolutional layers that classifies",
         fix="save it without that layer, or export its weights from Keras to safetensors",
     )  # fmt: skip

@@ -159,12 +159,13 @@ def _relu(found: Found) -> Step:
     def apply(x: Array) -> Array:
         return np.where(x > 0, x if most is None else np.minimum(x, most), slope * x)
 
-    return Step("activation", apply)
+    usual = most is None and not slope
+    return Step("activation", apply, caution="" if usual else f"it has a ReLU up to {most}, slope {slope} below 0")
 
 
 def _leaky_relu(found: Found) -> Step:
     slope = found.settings.get("negative_slope", found.settings.get("alpha", 0.3))
-    return Step("activation", lambda x: np.where(x > 0, x, slope * x))
+    return Step("activation", lambda x: np.where(x > 0, x, slope * x), caution=f"it has a leaky ReLU, slope {slope}")
 
 
 def _activation(found: Found) -> Step:
@@ -181,7 +182,7 @@ def activation(named: object) -> Step | None:
         return Step("softmax", ACTIVATIONS["linear"])
     if not isinstance(named, str) or named not in ACTIVATIONS:
         raise ValueError(f"the activation {named!r} isn't known. Known: softmax, {', '.join(ACTIVATIONS)}")
-    return Step("activation", ACTIVATIONS[named])
+    return Step("activation", ACTIVATIONS[named], caution="" if named == "relu" else f"it has the activation {named}")
 
 
 def pair(value: object) -> tuple[int, int]:

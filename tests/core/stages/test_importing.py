@@ -27,7 +27,8 @@ KNOWN = {"mean": (0.5,), "std": (0.25,)}
 def context(root: Path, model: Any = "", **wishes: Any) -> Context:
     """Return a workspace whose one source is an import."""
     settings = tiny_settings(
-        ("there",), data={"target": {**DATA, "path": "target.npz", **SIZES}}, model=model or {"mlp": {"hidden": (16, 8)}},
+        ("there",), data={"target": {**DATA, "path": "target.npz", **SIZES}},
+        model=model or {"mlp": {"hidden": (16, 8)}},
         imports={"there": {"weights": "safetensors", "path": "in.safetensors", **wishes}},
     )  # fmt: skip
     return Context(settings, REGISTRY, Layout(root), Quiet())

@@ -1,7 +1,7 @@
 """Write the models of this folder, and what Keras itself answers: `python make.py`, with keras and tensorflow-cpu.
 
 Keras 3 writes `<name>.h5`, `<name>.keras` and `answers.npz`; with `python make.py 2` and tf_keras, Keras 2 writes
-`keras2.h5` and `keras2.keras`. No test needs either package.
+what ends in `_2`. No test needs either package. Written with Keras 3.15.1 and tf_keras 2.21.0.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ else:
     import keras
 
 L: Any = keras.layers
+FORMATS = dict.fromkeys(("cnn", "cnn_2", "functional", "functional_2"), (".h5", ".keras")) | {"mlp": (".h5",)}
 
 
 def mlp() -> Any:
@@ -48,14 +49,22 @@ def same() -> Any:
     return [L.Input((8, 8, 1)), L.Conv2D(4, 3, strides=2, padding="same", activation="relu"), L.Flatten(), L.Dense(3)]
 
 
+def functional() -> Any:
+    """What is built by calling layers on each other."""
+    return [L.Input((8, 8, 1)), L.Conv2D(3, 3), L.ReLU(), L.MaxPooling2D(3), L.Flatten(), L.Dense(4), L.Dropout(0.5),
+            L.Dense(3, "softmax")]  # fmt: skip
+
+
 def vectors() -> Any:
     """Ten features and no pixels."""
     return [L.Input((10,)), L.Dense(6, "relu"), L.Dense(4, "relu"), L.Dense(2, "softmax")]
 
 
-def build(layers: Any, rng: np.random.Generator) -> Any:
+def build(layers: Any, rng: np.random.Generator, functional: bool) -> Any:
     """Return the model with weights drawn from `rng`, so that no norm is the identity."""
     model = keras.Sequential(layers)
+    if functional:
+        model = keras.Model(model.inputs, model.outputs)
     for layer in model.layers:
         names = [weight.name.split("/")[-1].split(":")[0] for weight in layer.weights]
         draws = [rng.normal(0, 0.4, w.shape) for w in layer.weights]
@@ -68,13 +77,13 @@ def main() -> None:
     """Write everything."""
     rng = np.random.default_rng(0)
     answers = {}
-    for make in [cnn] if OLD else [mlp, cnn, strided, same, vectors]:
-        model, name = build(make(), rng), "keras2" if OLD else make.__name__
-        model.save(HERE / f"{name}.h5", include_optimizer=False)
-        model.save(HERE / f"{name}.keras")
+    for make in [cnn, functional] if OLD else [mlp, cnn, strided, same, vectors, functional]:
+        model, name = build(make(), rng, make is functional), make.__name__ + "_2" * OLD
+        for suffix in FORMATS.get(name, (".keras",)):
+            model.save(HERE / (name + suffix))
         images = rng.uniform(0, 255 if make is cnn else 1, (4, *model.input_shape[1:])).astype(np.float32)
         answers |= {f"{name}_images": images, f"{name}_answers": model.predict(images, verbose=0)}
-    np.savez_compressed(HERE / ("answers2.npz" if OLD else "answers.npz"), **answers)
+    np.savez_compressed(HERE / ("answers_2.npz" if OLD else "answers.npz"), **answers)
 
 
 if __name__ == "__main__":
