@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from graftwork.encoded_images import GROUP, THREADS, EncodedImages
+from graftwork.engine import predict
 from graftwork.errors import DataError, Interrupted
 from graftwork.images import Indices, LabelledImages, Pixels
 from graftwork.labelled_arrays import LabelledArrays
@@ -177,6 +178,19 @@ def test_a_stop_request_ends_training_and_its_threads_and_it_goes_on_with_the_sa
     resumed = train(tiny_job(tmp_path / "parts", train=data, validation=data))
     whole = train(tiny_job(tmp_path / "whole", train=arrays, validation=arrays))
     assert different(whole.tensors, resumed.tensors) == [] and whole.history == resumed.history
+
+
+def test_what_looks_at_a_few_batches_or_fails_at_one_leaves_no_thread(tmp_path: Path) -> None:
+    class Failing(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("in the model")
+
+    job = tiny_job(tmp_path, train=grey()[1])
+    images, labels = next(job.run.batches(job.run.train, 4))
+    assert images.shape == (4, 1, 8, 8) and torch.equal(labels, LABELS[:4]) and decoding_threads() == []
+    with pytest.raises(RuntimeError, match="in the model") as kept:
+        predict(Failing(), job.train, job.normalise, job.machine, batch_size=4)
+    assert decoding_threads() == [] and kept.tb is not None
 
 
 def test_streams_beside_each_other_do_not_meet() -> None:
