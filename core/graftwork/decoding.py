@@ -41,6 +41,18 @@ def decode(source: Path | bytes, image: ImageFormat) -> Pixels | str:
         return str(error) or type(error).__name__
 
 
+GREY_MODES = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L")
+
+
+def header(file: Path) -> tuple[int, int] | None:
+    """Return a picture's shorter side in pixels and its channels, 1 or 3, from its header; None for what is none."""
+    try:
+        with Image.open(file, formats=FORMATS) as opened:
+            return min(opened.size), 1 if opened.mode in GREY_MODES else 3
+    except Exception:  # the plugin's `load` will say what is wrong
+        return None
+
+
 def require_picture_format(image: ImageFormat, where: str) -> None:
     """Raise SettingsError where a picture can't have the format: its channels must be 1 or 3."""
     if image.channels not in (1, 3):

@@ -75,6 +75,9 @@ class RawImages:
                 f"There is one class only: {self.classes[0]!r}" if self.classes else "There are no classes",
                 where=where, expected="at least two classes", fix="add images of another class",
             )  # fmt: skip
+        garbled = [ascii(name) for name in self.classes if not name.isprintable() and _has_surrogates(name)]
+        if garbled:
+            raise DataError(f"The class name {garbled[0]} isn't UTF-8", where=where, fix="rename it")
         if (counts == 0).any():
             empty = self.classes[int(np.flatnonzero(counts == 0)[0])]
             raise DataError(f"The class {empty!r} has no images", where=where, fix="add images, or remove the class")
@@ -89,6 +92,11 @@ class RawImages:
             )  # fmt: skip
         if not pictures and not np.isfinite(self.images[:]).all():
             raise DataError("The vectors hold NaN or infinity", where=where, fix="fill in or remove those rows")
+
+
+def _has_surrogates(name: str) -> bool:
+    """Tell whether a name holds bytes that a file system gave and no encoding explains."""
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 class LabelledImages(Protocol):

@@ -71,7 +71,7 @@ class Rename(Frozen):
     """A rule for the names of foreign tensors: what the regular expression `pattern` finds becomes `to`."""
 
     pattern: str = Field(min_length=1)
-    to: str
+    to: str | None  # None: the tensors whose names it finds are left out
 
 
 class Import(Frozen):
@@ -81,6 +81,7 @@ class Import(Frozen):
     path: str = Field(min_length=1)
     image: ImageFormat | None = None  # None: as the top-level `image`
     rename: tuple[Rename, ...] = ()
+    minimum_coverage: float = Field(default=1.0, ge=0, le=1)  # of the trunk; below 1, the rest stays untrained
     classes: tuple[str, ...] | None = None  # None: what the file says, else numbers
     mean: tuple[float, ...] | None = None  # per channel, of pixels scaled to 0…1; None: what the file says
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None

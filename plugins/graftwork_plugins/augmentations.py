@@ -31,15 +31,17 @@ class Flip:
 
 @dataclass(frozen=True)
 class Shift:
-    """Move by whole pixels in both directions: a random crop of the padded image."""
+    """Move by whole pixels in both directions: a random crop of the padded image. `fraction`: of a side, instead."""
 
     pixels: Annotated[int, Field(ge=0)] = 2
+    fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Shift each image (N, C, H, W) by up to `pixels`, repeating its border."""
         _require_pictures(images, "shift")
         count, channels, height, width = images.shape
-        draw = torch.randint(-self.pixels, self.pixels + 1, (2, count, 1), generator=generator, device=generator.device)
+        most = self.pixels if self.fraction is None else round(self.fraction * height)
+        draw = torch.randint(-most, most + 1, (2, count, 1), generator=generator, device=generator.device)
         rows = (torch.arange(height, device=images.device) + draw[0]).clamp_(0, height - 1)  # (N, H)
         columns = (torch.arange(width, device=images.device) + draw[1]).clamp_(0, width - 1)  # (N, W)
         flat = (rows[:, :, None] * width + columns[:, None, :]).view(count, 1, -1)  # (N, 1, H·W)

@@ -10,11 +10,12 @@ from typing import Literal
 
 import numpy as np
 
-from graftwork.decoding import decode, quietly, require_picture_format
+from graftwork.decoding import decode, header, quietly, require_picture_format
 from graftwork.encoded_images import THREADS, EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.settings import ImageFormat
+from graftwork.survey import Survey, counted
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SPLIT_FOLDERS = {
@@ -24,6 +25,7 @@ SPLIT_FOLDERS = {
     "valid": "validation",
     "test": "test",
 }
+LOOKED_AT = 400  # headers, all over the data
 LAYOUT = "<path>/<class>/*.jpg, or <path>/{train,validation,test}/<class>/*.jpg"
 
 
@@ -43,7 +45,9 @@ class ImageFolder:
         classes = _class_names(found, path)
         with quietly(), ThreadPoolExecutor(THREADS) as pool:
             faults = list(pool.map(lambda entry: _fault(entry.file, image), found))
-        failures = [f"{e.file.relative_to(path)}: {fault}" for e, fault in zip(found, faults, strict=True) if fault]
+        failures = [
+            f"{_printable(e.file.relative_to(path))}: {fault}" for e, fault in zip(found, faults, strict=True) if fault
+        ]
         if failures and self.unreadable == "fail":
             raise DataError(
                 f"{len(failures)} of {len(found)} images can't be read: {listed(failures, 5)}", where=str(path),
@@ -61,6 +65,18 @@ class ImageFolder:
             split=np.array([entry.split for entry in good]) if given else None,
             origin={"folder": path.name, "skipped": failures, "ignored_extensions": _ignored(path)},
         )
+
+    def survey(self, path: Path) -> Survey:
+        """Count all images, and look at the headers of some."""
+        found = _scan(path)
+        classes = _class_names(found, path)
+        some = found[:: max(1, len(found) // LOOKED_AT)]
+        with quietly():
+            headers = [told for entry in some if (told := header(entry.file))] or [(64, 3)]
+        sides = sorted(side for side, _ in headers)
+        counts = counted([e.split for e in found], [classes.index(e.label) for e in found], len(classes))
+        channels = max(channels for _, channels in headers)
+        return Survey("image_folder", tuple(classes), counts, channels, (sides[0], sides[len(sides) // 2], sides[-1]))
 
 
 def _fault(file: Path, image: ImageFormat) -> str:
@@ -150,6 +166,11 @@ def _class_names(found: list[_Entry], root: Path) -> list[str]:
             )  # fmt: skip
         seen[alike] = name
     return sorted({entry.label for entry in found})
+
+
+def _printable(path: Path) -> str:
+    """Return a path with bytes that aren't UTF-8 written out, so that it can be stored as text."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _ignored(root: Path) -> dict[str, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,12 @@ from graftwork.images import RawImages
 from graftwork.settings import ImageFormat
 
 EXPECTED = "images and labels, or x_train, y_train, x_test, y_test; optionally classes"
+
+
+DAMAGED = (  # what numpy and zipfile raise for bytes that make no sense; found by altering archives at random
+    OSError, ValueError, TypeError, AttributeError, EOFError, NotImplementedError, RuntimeError, struct.error,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,9 +50,9 @@ def read_archive(path: Path) -> dict[str, NDArray[Any]]:
             "The .npz file is missing", where=str(path), expected=EXPECTED, fix="correct path in params.yaml"
         )
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # numpy alone may leave it open
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise DataError(
             f"The .npz file can't be read: {error}", where=str(path), expected=f"an .npz with {EXPECTED}",
             fix="write it anew with numpy.savez_compressed; arrays of objects are refused",
@@ -78,6 +86,11 @@ def _assemble(
     if {"x_train", "y_train", "x_test", "y_test"} <= arrays.keys():
         parts = [_images(arrays[f"x_{name}"], path) for name in ("train", "test")]
         labels = np.concatenate([_labels(arrays[f"y_{name}"], path) for name in ("train", "test")])
+        if parts[0].shape[1:] != parts[1].shape[1:]:
+            raise DataError(
+                f"Training images are (C, H, W) {parts[0].shape[1:]}, test images {parts[1].shape[1:]}",
+                where=str(path), expected="one shape", fix="convert them",
+            )  # fmt: skip
         split = np.repeat(["train", "test"], [len(part) for part in parts])
         return np.concatenate(parts), labels, split
     raise DataError(f"The archive holds {listed(arrays)}", where=str(path), expected=EXPECTED, fix="rename its arrays")

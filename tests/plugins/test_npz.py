@@ -57,6 +57,13 @@ def test_training_and_test_images_stay_apart(tmp_path: Path) -> None:
     assert raw.split is not None and raw.split.tolist() == ["train"] * 4 + ["test"] * 2
 
 
+def test_training_and_test_images_must_be_of_one_size(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    np.savez(path, x_train=IMAGES[:4], y_train=LABELS[:4], x_test=IMAGES[4:, :7], y_test=LABELS[4:])
+    with pytest.raises(DataError, match=r"\(1, 8, 9\), test images \(1, 7, 9\)"):
+        load(path)
+
+
 def test_classes_may_have_names(write: Write) -> None:
     assert load(write(classes=np.array(["shirt", "bag", "<b>"]))).classes == ("shirt", "bag", "<b>")
 
@@ -122,6 +129,27 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) ->
     (tmp_path / "data.npz").write_bytes(content)
     with pytest.raises(DataError, match="can't be read"):
         load(tmp_path / "data.npz")
+
+
+def test_altered_archives_are_read_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    np.savez_compressed(path, images=IMAGES, labels=LABELS)
+    whole, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for place in rng.integers(0, len(whole), 300):
+        content = bytearray(whole)
+        content[place] ^= rng.integers(1, 256)
+        path.write_bytes(content)
+        try:
+            load(path)
+        except DataError:
+            refused += 1
+    assert refused > 100
+
+
+def test_a_single_array_is_no_archive(tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", IMAGES)
+    with pytest.raises(DataError, match="can't be read"):
+        load(tmp_path / "data.npy")
 
 
 def test_a_missing_archive_is_refused(tmp_path: Path) -> None:

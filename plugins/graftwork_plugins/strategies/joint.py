@@ -23,13 +23,15 @@ class Joint:
     """Train on both tasks at once; an epoch is one of the target's images.
 
     `images` of the source's training images are kept for replay. `batch_norm: target` lets the statistics follow
-    the target's images alone; `both` lets them follow both.
+    the target's images alone; `both` lets them follow both. After `joint_epochs` (None: never) the target's loss alone
+    is left: joint training, then fine-tuning.
     """
 
     source_weight: Annotated[float, Field(ge=0)] = 1.0  # λ_s
     target_weight: Annotated[float, Field(gt=0)] = 1.0  # λ_t
     images: Annotated[int, Field(ge=2)] = 2000
     batch_norm: Literal["target", "both"] = "target"
+    joint_epochs: Annotated[int, Field(ge=1)] | None = None
 
     @hookimpl
     def needs(self) -> Needs:
@@ -49,8 +51,15 @@ class Joint:
         run.target.notes["Joint"] = run
 
     @hookimpl
+    def epoch_started(self, target: TargetModel, epoch: int) -> None:
+        """Know whether both tasks are still trained."""
+        target.notes["Joint is over"] = self.joint_epochs is not None and epoch >= self.joint_epochs
+
+    @hookimpl
     def loss_terms(self, step: Step) -> Tensor | None:
         """Return λ_s·L_s + (λ_t − 1)·L_t: the loop itself adds the target's loss once."""
+        if step.target.notes["Joint is over"]:
+            return None
         terms = []
         if self.target_weight != 1:
             terms.append((self.target_weight - 1) * F.cross_entropy(step.logits.float(), step.labels))
