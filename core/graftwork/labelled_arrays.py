@@ -14,7 +14,8 @@ from torch import Tensor
 from graftwork.images import Batches, Images, Indices, conform
 from graftwork.settings import ImageFormat
 
-CHUNK_BYTES = 2**24  # what is worked on at a time where not all shall be in memory
+CHUNK_BYTES = 2**22  # what is worked on at a time where not all shall be in memory
+LEAST = 16  # images of it, however large
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def write_array(path: Path, images: Images, indices: Indices, image: ImageFormat
 
 
 def chunks(images: Images, indices: Indices) -> Iterator[Indices]:
-    """Divide indices into parts whose images take at most CHUNK_BYTES, or are one."""
+    """Divide indices into parts whose images take at most CHUNK_BYTES, or are LEAST, so that threads share them."""
     each = images.dtype.itemsize * int(np.prod(images.shape[1:]))
-    many = max(1, CHUNK_BYTES // each)
+    many = max(LEAST, CHUNK_BYTES // each)
     yield from (indices[start : start + many] for start in range(0, len(indices), many))

@@ -47,6 +47,7 @@ def archive(path: Path, seed: int, count: int = 80) -> None:
 
 def workspace(root: Path, settings: Settings, registry: Registry = REGISTRY) -> Context:
     """Return a workspace in which all has run that comes before the target's trainings."""
+    root.mkdir(exist_ok=True)
     for seed, name in enumerate(settings.data):
         archive(root / f"{name}.npz", seed)
     context = Context(settings, registry, Layout(root), Quiet())

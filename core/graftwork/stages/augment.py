@@ -100,7 +100,8 @@ def statistics(parts: Iterable[NDArray[Any]]) -> tuple[list[float], list[float]]
 
 def _value_counts(images: NDArray[Any]) -> NDArray[np.int64]:
     """Return how often each value stands in each channel, (C, 256)."""
-    return np.stack([np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, 1, 0)])
+    channels = (torch.from_numpy(channel.flatten()) for channel in np.moveaxis(images, 1, 0))
+    return np.stack([torch.bincount(channel, minlength=256).numpy() for channel in channels])
 
 
 def _draw_samples(context: Context, settings: DataSettings, images: Images, train: Indices, path: Path) -> None:

@@ -31,8 +31,8 @@ def fetch(context: Context, data: str) -> None:
         if raw.split is not None:
             np.save(folder / "split.npy", raw.split.astype("U10"), allow_pickle=False)
         write_json(folder / "card.json", _card(raw, chosen.dataset.name, chosen.path, storage))
-    size = f"{decoded_bytes(raw.images, image) / 2**20:,.1f} MiB"
-    stored = f"stored as arrays of {size}" if storage == "arrays" else f"stored encoded, not as arrays of {size}"
+    way = "stored as arrays of" if storage == "arrays" else "stored encoded; as arrays they would take"
+    stored = f"{way} {decoded_bytes(raw.images, image) / 2**20:,.1f} MiB"
     context.progress.log(f"{len(raw.images):,} images of {len(raw.classes)} classes from {chosen.path}, {stored}")
 
 
