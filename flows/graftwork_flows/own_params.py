@@ -16,6 +16,8 @@ WEIGHT_FILES = {
 HUB = "timm:"
 FEW = 300  # labels of a first run: a verdict in minutes
 LARGE = 96  # pixels; of larger images a first run takes so many
+WITH_VALIDATION = ("flowers102",)  # published data sets
+WITHOUT_TEST = ("digits", "eurosat")
 EMBEDDED = "data/fashion_mnist.npz"
 
 
@@ -111,27 +113,35 @@ def _with_source_data(text: ParamsText, found: Survey, path: str) -> ParamsText:
 
 
 def _with_named_set(text: ParamsText, name: str, registry: Registry) -> ParamsText:
-    """Take a published data set, by the name that an origin plugin knows it under."""
-    from typing import get_args, get_type_hints
-
-    published: dict[str, str] = {}
-    for plugin in registry.named("origin"):
-        hint = get_type_hints(plugin.factory).get("name") if hasattr(plugin.factory, "PUBLISHED") else None
-        published |= {known: f"{{{plugin.name}: {{name: {known}}}}}" for known in get_args(hint)}
-        if plugin.name == "digits":
-            published["digits"] = "digits"
+    """Take a published data set, by the name that an origin plugin knows it under. Raises SettingsError for others."""
+    published = _published(registry)
     if name not in published:
         raise SettingsError(
             f"The source {name!r} is neither a path nor a name that is known", where="--source",
             expected=f"a path, timm:NAME, or one of: {', '.join(sorted(published))}",
             fix=did_you_mean(name, published) or "correct the path",
         )  # fmt: skip
-    text = text.with_block("origins", f"{name}: {published[name]}")
-    text = text.with_value("data.source.dataset", "npz").with_value("data.source.validation", "0.1")
-    own_test = "0.2" if name == "digits" else "null"
-    return text.with_value("data.source.path", f"data/origins/{name}/{name}.npz").with_value(
-        "data.source.test", own_test
-    )
+    origin, dataset = published[name]
+    folder = f"data/origins/{name}"
+    text = text.with_block("origins", f"{name}: {origin}")
+    values = {
+        "data.source.dataset": dataset,
+        "data.source.path": f"{folder}/{name}.npz" if dataset == "npz" else folder,
+        "data.source.validation": "null" if name in WITH_VALIDATION else "0.1",
+        "data.source.test": "0.2" if name in WITHOUT_TEST else "null",
+    }
+    for key, value in values.items():
+        text = text.with_value(key, value)
+    return text
+
+
+def _published(registry: Registry) -> dict[str, tuple[str, str]]:
+    """Return how each published data set is obtained, and the plugin that reads it, by name."""
+    found = {"digits": ("digits", "npz")}
+    for plugin in registry.named("origin"):
+        names: dict[str, str] = getattr(plugin.factory, "PUBLISHED", {})
+        found |= {name: (f"{{{plugin.name}: {{name: {name}}}}}", dataset) for name, dataset in names.items()}
+    return found
 
 
 def _with_import(text: ParamsText, reader: str, path: str, model: str) -> ParamsText:

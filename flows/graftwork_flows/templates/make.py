@@ -17,6 +17,8 @@ IGNORED = (
     "prefect.toml",
     "/data/raw/",
     "/data/prepared/",
+    "/data/origins/",
+    "/exported/",
     "/weights/",
     "/report/",
     "/sweep/cells/",
