@@ -44,10 +44,10 @@ def decode(source: Path | bytes, image: ImageFormat) -> Pixels | str:
 GREY_MODES = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L")
 
 
-def header(file: Path) -> tuple[int, int] | None:
+def header(source: Path | bytes) -> tuple[int, int] | None:
     """Return a picture's shorter side in pixels and its channels, 1 or 3, from its header; None for what is none."""
     try:
-        with Image.open(file, formats=FORMATS) as opened:
+        with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=FORMATS) as opened:
             return min(opened.size), 1 if opened.mode in GREY_MODES else 3
     except Exception:  # the plugin's `load` will say what is wrong
         return None

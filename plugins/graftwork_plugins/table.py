@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from graftwork.annotations import classes_of, refuse_rows, require_distinct, splits_of
-from graftwork.decoding import decode, quietly, require_picture_format
+from graftwork.decoding import decode, header, quietly, require_picture_format
+from graftwork.encoded_images import THREADS, EncodedImages
 from graftwork.errors import DataError, listed
-from graftwork.images import Pixels, RawImages
+from graftwork.images import RawImages
 from graftwork.picture_tables import Columns, PictureTable, Row, picture_tables
 from graftwork.settings import ImageFormat
+from graftwork.survey import Survey, counted
 
 Column = Annotated[str, Field(min_length=1)]
-Read = tuple[Row, Pixels | str]
+LOOKED_AT = 400  # headers, all over the data
 
 
 @dataclass(frozen=True)
@@ -38,51 +40,83 @@ class Table:
     unreadable: Literal["fail", "skip"] = "fail"
 
     def load(self, path: Path, image: ImageFormat) -> RawImages:
-        """Decode every picture to the format. Raises DataError for what a table of pictures can't be."""
+        """Return the pictures, still encoded; each was decoded once, to see that it can be.
+
+        Raises DataError for what a table of pictures can't be.
+        """
         require_picture_format(image, str(path))
+        found, names = self._find(path)
+        with quietly(), ThreadPoolExecutor(THREADS) as pool:
+            faults = list(pool.map(lambda entry: _fault(entry, image), found))
+        failures = [f"{entry.row.place}: {fault}" for entry, fault in zip(found, faults, strict=True) if fault]
+        if failures and (self.unreadable == "fail" or len(failures) == len(found)):
+            raise DataError(
+                f"{len(failures)} of {len(found)} pictures can't be read: row {listed(failures, 5)}", where=str(path),
+                expected="paths inside the folder, or bytes, of pictures",
+                fix="mend or remove these rows, or set dataset: {table: {unreadable: skip}}",
+            )  # fmt: skip
+        good = [entry for entry, fault in zip(found, faults, strict=True) if not fault]
+        labels, classes = _labels([entry.row for entry in good], names, path)
+        sources = [entry.source for entry in good if not isinstance(entry.source, str)]
+        origin = {"file": path.name, "rows": len(found), "skipped": failures}
+        return RawImages(EncodedImages(sources, image), labels, classes, _splits(good, path), origin)
+
+    def survey(self, path: Path) -> Survey:
+        """Count all pictures, and look at the headers of some."""
+        found, names = self._find(path)
+        labels, classes = _labels([entry.row for entry in found], names, path)
+        split = _splits(found, path)
+        splits = [""] * len(found) if split is None else split.tolist()
+        some = [entry.source for entry in found[:: max(1, len(found) // LOOKED_AT)]]
+        with quietly():
+            headers = [told for s in some if not isinstance(s, str) and (told := header(s))] or [(64, 3)]
+        sides = sorted(side for side, _ in headers)
+        counts = counted(splits, labels.tolist(), len(classes))
+        channels = max(channels for _, channels in headers)
+        return Survey("table", classes, counts, channels, (sides[0], sides[len(sides) // 2], sides[-1]))
+
+    def _find(self, path: Path) -> tuple[list[_Entry], tuple[str, ...] | None]:
+        """Return the rows with their files or bytes, and the classes' names where the files list them."""
         columns = Columns(self.path_column, self.label_column, self.split_column)
         tables = picture_tables(path)
         root = (path if path.is_dir() else path.parent) / self.root
-        names = _common_names(tables, columns, path)
-        read = list(_decoded(tables, columns, root, image))
-        _require_one_label_each(read, path)
-        outside = [f"{row.place} ({found})" for row, found in read if isinstance(found, _Outside)]
+        names, inside = _common_names(tables, columns, path), root.resolve()
+        rows = (row for table in tables for part in table.rows(columns) for row in part)
+        found = [_entry(row, root, inside) for row in rows]
+        outside = [f"{e.row.place} ({e.source})" for e in found if isinstance(e.source, _Outside)]
         refuse_rows(outside, f"a path out of {root}", str(path), "write paths inside it, or set root")
-        failures = [f"{row.place}: {found}" for row, found in read if isinstance(found, str)]
-        if failures and (self.unreadable == "fail" or len(failures) == len(read)):
-            raise DataError(
-                f"{len(failures)} of {len(read)} pictures can't be read: row {listed(failures, 5)}", where=str(path),
-                expected=f"paths inside {root}, or bytes, of pictures",
-                fix="mend or remove these rows, or set dataset: {table: {unreadable: skip}}",
-            )  # fmt: skip
-        rows, pixels = zip(*((row, found) for row, found in read if not isinstance(found, str)), strict=True)
-        labels, classes = _labels(rows, names, path)
-        split = None
-        if any(row.split for row in rows):
-            split = splits_of([row.split for row in rows], [row.place for row in rows], str(path))
-        origin = {"file": path.name, "rows": len(read), "skipped": failures}
-        return RawImages(np.stack(pixels), labels, classes, split, origin)
-
-
-def _decoded(tables: Sequence[PictureTable], columns: Columns, root: Path, image: ImageFormat) -> Iterator[Read]:
-    """Yield each row, without its bytes, with its pixels, or with the reason why it has none."""
-    inside = root.resolve()
-
-    def look(row: Row) -> Pixels | str:
-        if row.picture is None or not row.picture:
-            return "no picture"
-        source = row.picture if isinstance(row.picture, bytes) else _file(row.picture, root, inside)
-        return source if isinstance(source, str) else decode(source, image)
-
-    with quietly(), ThreadPoolExecutor() as pool:
-        for table in tables:
-            for rows in table.rows(columns):
-                for row, found in zip(rows, pool.map(look, rows), strict=True):
-                    yield (replace(row, picture=None) if isinstance(row.picture, bytes) else row), found
+        _require_one_label_each(found, path)
+        return found, names
 
 
 class _Outside(str):
     """A path that leads out of the folder: never skipped."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    row: Row  # without its bytes
+    source: Path | bytes | str  # the file, its bytes, or why there is neither
+
+
+def _entry(row: Row, root: Path, inside: Path) -> _Entry:
+    if not row.picture:
+        return _Entry(row, "no picture")
+    if isinstance(row.picture, bytes):
+        return _Entry(replace(row, picture=None), row.picture)
+    return _Entry(row, _file(row.picture, root, inside))
+
+
+def _fault(entry: _Entry, image: ImageFormat) -> str:
+    """Return why a picture can't be read, or nothing; its pixels aren't kept."""
+    found = entry.source if isinstance(entry.source, str) else decode(entry.source, image)
+    return found if isinstance(found, str) else ""
+
+
+def _splits(found: Sequence[_Entry], path: Path) -> NDArray[np.str_] | None:
+    if not any(entry.row.split for entry in found):
+        return None
+    return splits_of([entry.row.split for entry in found], [entry.row.place for entry in found], str(path))
 
 
 def _file(written: str, root: Path, inside: Path) -> Path | str:
@@ -119,10 +153,10 @@ def _labels(
     return np.array([number[row.label] for row in rows], dtype=np.int64), names
 
 
-def _require_one_label_each(read: Sequence[Read], path: Path) -> None:
+def _require_one_label_each(found: Sequence[_Entry], path: Path) -> None:
     """Raise DataError for a file that stands in the table with two labels."""
     seen: dict[str, Row] = {}
-    for row, _ in read:
+    for row in (entry.row for entry in found):
         if isinstance(row.picture, str):
             other = seen.setdefault(row.picture, row)
             if other.label != row.label:

@@ -14,6 +14,7 @@ from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.number_tables import NumberTable, read_arrays, read_parquet, read_text
 from graftwork.settings import ImageFormat
+from graftwork.survey import Survey, survey_of
 from graftwork.vectors import require_vector_format
 from graftwork_plugins.npz import read_archive
 
@@ -35,11 +36,18 @@ class Vectors:
 
     def load(self, path: Path, image: ImageFormat) -> RawImages:
         """Read the table. Raises DataError for what isn't finite numbers with labels, by row and column."""
-        table = self._read(path)
-        where, features = str(path), table.values.shape[1]
+        raw = self._load(path)
+        require_vector_format(raw.images.shape[1], image, str(path))
+        return raw
+
+    def survey(self, path: Path) -> Survey:
+        """Read it all: its features can't be told otherwise."""
+        return survey_of("vectors", self._load(path))
+
+    def _load(self, path: Path) -> RawImages:
+        table, where = self._read(path), str(path)
         if not table.values.size:
             raise DataError("There are no numbers", where=where, fix="is it the right file?")
-        require_vector_format(features, image, where)
         if table.classes:
             require_distinct(table.classes, where)
             number = {name: index for index, name in enumerate(table.classes)}

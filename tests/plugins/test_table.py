@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from graftwork.encoded_images import EncodedImages
 from graftwork.errors import DataError, SettingsError
 from graftwork.images import RawImages
 from graftwork.settings import ImageFormat
@@ -52,7 +53,7 @@ def load(path: Path, image: ImageFormat = GREY, **settings: Any) -> RawImages:
 
 
 def levels(raw: RawImages) -> list[int]:
-    return [int(level) for level in raw.images[:, 0, 0, 0]]
+    return [int(level) for level in raw.images[:][:, 0, 0, 0]]
 
 
 LABELS = ("dog", "cat", "dog", "no")
@@ -312,3 +313,17 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(SettingsError, match="need pyarrow") as raised:
         load(path)
     assert raised.value.fix == "pip install 'graftwork[parquet]'"
+
+
+def test_a_survey_tells_classes_splits_and_sizes_without_settings(tmp_path: Path, folder: Path) -> None:
+    huggingface(tmp_path / "train.parquet", [1, 0, 1], ("zebra", "ant"))
+    huggingface(tmp_path / "test.parquet", [0, 1], ("zebra", "ant"))
+    found = Table().survey(tmp_path)
+    assert (found.classes, found.counts) == (("zebra", "ant"), {"train": (1, 2), "test": (1, 1)})
+    assert (found.channels, found.sides) == (1, (9, 9, 9))
+    assert Table().survey(write(folder / "list.csv", ROWS)).counts == {"": (1, 2, 1)}
+
+
+def test_bytes_stay_encoded_until_they_are_asked_for(tmp_path: Path) -> None:
+    raw = load(huggingface(tmp_path / "x.parquet", [0, 1, 0], None))
+    assert isinstance(raw.images, EncodedImages) and raw.images.encoded(1) == png(10)

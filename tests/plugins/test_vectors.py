@@ -204,3 +204,8 @@ def test_parquet_columns_of_anything_else_are_refused(tmp_path: Path, column: li
     pq.write_table(pa.table({"a": [1, 2], "b": column, "label": [0, 1]}), tmp_path / "x.parquet")
     with pytest.raises(DataError, match=words):
         load(tmp_path / "x.parquet")
+
+
+def test_a_survey_tells_the_features_without_settings(tmp_path: Path) -> None:
+    found = Vectors().survey(write(tmp_path / "x.csv", PLAIN))
+    assert (found.classes, found.channels, found.sides) == (("cat", "dog"), 2, (1, 1, 1))
