@@ -18,11 +18,11 @@ from graftwork.errors import DataError, SettingsError, StateError, WeightsError
 from graftwork.evaluation import Evaluation
 from graftwork.export import export
 from graftwork.files import read_json, write_json
-from graftwork.images import load_split
 from graftwork.prediction import Answer, Refusal, answers, pictures
 from graftwork.predictors import Ensemble, TorchPredictor, from_release, open_model
 from graftwork.release import Release, choose_release, every_release
 from graftwork.stages import Context
+from graftwork.storage import load_split
 from graftwork.weights import InputContract
 from tests.core.exports import MLP, STORY, release
 from tests.core.small import CONTRACT, REGISTRY

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from graftwork.files import read_json
-from graftwork.images import load_split
 from graftwork.layout import Layout
+from graftwork.storage import load_split
 from graftwork_flows.cli import main
 
 Command = Callable[..., tuple[int, str, str]]
