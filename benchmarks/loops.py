@@ -21,6 +21,7 @@ from graftwork.checkpoints import Checkpoints
 from graftwork.contracts import contract_for
 from graftwork.engine import Machine, Normalise, prepare
 from graftwork.images import LabelledImages
+from graftwork.labelled_arrays import LabelledArrays
 from graftwork.models import build_model, head_tensors
 from graftwork.params_file import load_settings
 from graftwork.progress import Quiet
@@ -48,8 +49,8 @@ class Setting:
         self.settings = load_settings(ROOT / "params.yaml")
         raw = FashionMNIST(keep=(0, 2, 5, 8, 9)).load(EMBEDDED, self.settings.image_of("source"))
         images, labels = torch.from_numpy(raw.images[:IMAGES].copy()), torch.from_numpy(raw.labels[:IMAGES])
-        self.train = LabelledImages(images, labels)
-        self.few = LabelledImages(images[:2], labels[:2])
+        self.train = LabelledArrays(images, labels)
+        self.few = LabelledArrays(images[:2], labels[:2])
         card = {"classes": raw.classes, "mean": [0.35], "std": [0.35], "dataset": "x", "splits": {"train": [IMAGES]}}
         self.contract = contract_for(self.settings, "source", card, frozenset())
         self.machine: Machine = prepare(self.settings.engine)

@@ -13,13 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-import torch
-
 from benchmarks.measuring import Row
 from graftwork.evidence import student_interval
-from graftwork.images import LabelledImages, RawImages
+from graftwork.images import LabelledImages
 from graftwork.progress import Quiet
-from graftwork.splits import Indices, label_budgets, split_images
+from graftwork.splits import label_budgets, split_images
 from graftwork.stages import Context
 from graftwork.stages.fetch import load_raw
 from graftwork.stages.fitting import with_steps
@@ -27,6 +25,7 @@ from graftwork.stages.grafting import load_source_weights
 from graftwork.stages.recommend import search_on
 from graftwork.stages.score import score_on
 from graftwork.stages.trials import Trials
+from graftwork.storage import labelled
 from graftwork.workspace import open_workspace
 from graftwork_flows.launch import bring_up_to_date
 from graftwork_plugins.strategies.auto import Auto
@@ -72,17 +71,13 @@ def _tasks(context: Context) -> Iterator[tuple[int, Trials, LabelledImages]]:
     splits = split_images(raw, data, settings.seed, where="benchmark")
     source = load_source_weights(context, settings.source)
     for budget, indices in label_budgets(raw, data, settings.seed, BUDGETS, where="benchmark").items():
-        train = _images(raw, indices)
+        train = labelled(raw, indices)
         training = with_steps(settings.finetune, len(train), MINIMUM_STEPS)
         yield (
             budget,
-            Trials(context, source, train, _images(raw, splits.validation), training),
-            _images(raw, splits.test),
+            Trials(context, source, train, labelled(raw, splits.validation), training),
+            labelled(raw, splits.test),
         )
-
-
-def _images(raw: RawImages, indices: Indices) -> LabelledImages:
-    return LabelledImages(torch.from_numpy(raw.images[indices]), torch.from_numpy(raw.labels[indices]))
 
 
 def _budget_row(budget: int, gains: dict[tuple[int, int], float]) -> Row:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from graftwork.errors import WeightsError
 from graftwork.settings import Channels, ImageFormat
 from graftwork.torchvision_operators import define_missing
 from graftwork.weights import InputContract
@@ -37,6 +38,17 @@ class Adaptation:
     image: ImageFormat
     source: InputContract
     channels: Channels
+
+    def __post_init__(self) -> None:
+        """Raise WeightsError for vectors of different lengths: no feature of one is known to be one of the other."""
+        there, here = (self.source.size, self.source.channels), (self.image.size, self.image.channels)
+        if there != here and 1 in (there[0], here[0]):
+            source = ImageFormat(size=self.source.size, channels=self.source.channels)
+            raise WeightsError(
+                f"The source's data is {source}, the target's {self.image}", where="params.yaml, key image",
+                expected="the same features, in the same order: they can't be told to correspond otherwise",
+                fix="bring both data sets to the same columns, or take another source",
+            )  # fmt: skip
 
     def fit(self, name: str, found: Tensor, wanted: Tensor) -> Fitted:
         """Return the source's tensor `found` in the shape of the model's tensor `wanted`."""

@@ -55,7 +55,7 @@ def prepare(engine: Engine) -> Machine:
 
 
 class Normalise:
-    """Turn uint8 images (N, C, H, W) into what the contract says the model expects."""
+    """Turn images or vectors (N, C, H, W), uint8 or float32, into what the contract says the model expects."""
 
     def __init__(self, contract: InputContract, machine: Machine) -> None:
         shape = (1, -1, 1, 1)
@@ -66,7 +66,7 @@ class Normalise:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return (images / 255 − mean) / std as float32, in the machine's memory format."""
-        scaled = images.to(torch.float32, memory_format=self._memory_format).mul_(self._scale)
+        scaled = images.to(torch.float32, memory_format=self._memory_format, copy=True).mul_(self._scale)
         return scaled.sub_(self._offset)
 
 
@@ -77,7 +77,7 @@ def predict(
     """Return class probabilities (images, classes) as float32 on the CPU; the model stays in evaluation mode."""
     model.eval()
     parts = []
-    for images in torch.split(data.images, batch_size):
+    for images, _ in data.batches(batch_size):
         with machine.precision():
             logits = model(normalise(images.to(machine.device)))
         parts.append(logits.float().softmax(dim=1).cpu())

@@ -18,13 +18,14 @@ from graftwork.engine import Machine, Normalise, predict, prepare
 from graftwork.errors import WeightsError
 from graftwork.features import extract
 from graftwork.files import read_json
-from graftwork.images import LabelledImages, load_split
+from graftwork.images import LabelledImages
 from graftwork.layout import Layout
 from graftwork.models import build_model
 from graftwork.reference import for_target
 from graftwork.registry import Registry
 from graftwork.settings import Settings
 from graftwork.similarity import linear_cka
+from graftwork.storage import load_split
 from graftwork.weights import load_weights
 
 COMPARED = 1000  # validation images on which features are compared with the source's
@@ -80,7 +81,7 @@ class Evaluation:
         classes = tuple(read_json(layout.card("target"))["classes"])
         source, contract = load_weights(layout.source_weights(settings.source) / "model.safetensors")
         test, validation = (load_split(layout.split("target", part)) for part in ("test", "validation"))
-        validation = LabelledImages(validation.images[:COMPARED], validation.labels[:COMPARED])
+        validation = validation.take(torch.arange(min(COMPARED, len(validation))))
         tensors, seen = for_target(settings, registry, source, contract)
         model = build_model(settings, registry, len(contract.classes), seed=0)
         model.load_state_dict(tensors)

@@ -29,7 +29,7 @@ def extract(
     handle = taps.watch_features(model)
     model.eval()
     features, answers = [], []
-    for images in torch.split(data.images, batch_size):
+    for images, _ in data.batches(batch_size):
         logits = model(normalise(images.to(machine.device)))
         assert taps.features is not None
         features.append(taps.features.float().cpu())

@@ -1,11 +1,11 @@
-"""Labelled images in memory and on disk, and the conversions between sizes and channels."""
+"""What images are to the rest – as read, and with labels, as trained on – and conversions of size and channels."""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,31 +13,53 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from graftwork.errors import DataError, StateError
+from graftwork.errors import DataError
 from graftwork.settings import ImageFormat
+from graftwork.vectors import Vectors, require_vector_format
 
 # N images, C channels, H height, W width
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+Indices = NDArray[np.int64]
+Batches = Generator[tuple[Tensor, Tensor], None, None]  # images (batch, C, H, W), labels (batch,)
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to grey
+
+
+class Images(Protocol):
+    """An array, or `EncodedImages`, which decodes what it is asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The kind of each value."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True)
 class RawImages:
     """What a dataset plugin returns: images (N, C, H, W), labels (N,) into `classes`.
 
+    Pictures are uint8, of any size; where they don't fit into memory `EncodedImages`, of the format that was asked for.
+    Vectors are float32, (N, features, 1, 1).
     `split` is None, or holds for each image "train", "validation" or "test" where the dataset itself says so.
     `origin` describes where the data is from, as JSON: licence, URL, what was skipped.
     """
 
-    images: Pixels
+    images: Images
     labels: Labels
     classes: tuple[str, ...]
     split: NDArray[np.str_] | None = None
     origin: dict[str, Any] = field(default_factory=dict)
 
     def check(self, where: str) -> None:
-        """Raise DataError unless labels are in range, and there are two classes, each with an image."""
+        """Raise DataError unless images are of a known kind, labels in range, and two classes have an image each."""
+        self._check_kind(where)
         if len(self.images) != len(self.labels):
             raise DataError(f"There are {len(self.images)} images but {len(self.labels)} labels", where=where)
         wrong = (self.labels < 0) | (self.labels >= len(self.classes))
@@ -53,53 +75,84 @@ class RawImages:
                 f"There is one class only: {self.classes[0]!r}" if self.classes else "There are no classes",
                 where=where, expected="at least two classes", fix="add images of another class",
             )  # fmt: skip
+        garbled = [ascii(name) for name in self.classes if not name.isprintable() and _has_surrogates(name)]
+        if garbled:
+            raise DataError(f"The class name {garbled[0]} isn't UTF-8", where=where, fix="rename it")
         if (counts == 0).any():
             empty = self.classes[int(np.flatnonzero(counts == 0)[0])]
             raise DataError(f"The class {empty!r} has no images", where=where, fix="add images, or remove the class")
 
+    def _check_kind(self, where: str) -> None:
+        dtype, shape = self.images.dtype, self.images.shape
+        pictures = dtype == np.uint8 and len(shape) == 4
+        if not pictures and not (dtype == np.float32 and len(shape) == 4 and shape[2:] == (1, 1)):
+            raise DataError(
+                f"The images are {dtype} of shape {shape}", where=where,
+                expected="pictures: uint8, (N, C, H, W); or vectors: float32, (N, features, 1, 1)", fix="convert them",
+            )  # fmt: skip
+        if not pictures and not np.isfinite(self.images[:]).all():
+            raise DataError("The vectors hold NaN or infinity", where=where, fix="fill in or remove those rows")
 
-@dataclass(frozen=True)
-class LabelledImages:
-    """One split: images (N, C, H, W) uint8 and labels (N,) int64, as tensors."""
 
-    images: Tensor
-    labels: Tensor
+def _has_surrogates(name: str) -> bool:
+    """Tell whether a name holds bytes that a file system gave and no encoding explains."""
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
 
-    def __len__(self) -> int:
-        return len(self.labels)
+
+class LabelledImages(Protocol):
+    """Images of one split with their labels, however they are stored: what trainings and strategies see."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,), int64."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of one image."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """Return some images, (indices, C, H, W), in that order."""
+
+    def batches(self, size: int) -> Batches:
+        """Yield all of them in their own order, `size` at a time."""
+
+    def stream(self, order: Tensor, size: int) -> Batches:
+        """Yield those of an order, `size` at a time. Close it where the loop over it may end early."""
+
+    def take(self, indices: Tensor) -> LabelledImages:
+        """Return some of them."""
 
     def to(self, device: torch.device) -> LabelledImages:
-        """Return it on another device."""
-        return LabelledImages(self.images.to(device), self.labels.to(device))
+        """Return it with its batches on another device."""
+
+    def save(self, folder: Path) -> None:
+        """Write it into an existing folder, for `storage.load_split`."""
 
     def sha256(self) -> str:
-        """Return the digest of images and labels."""
-        found = hashlib.sha256(str(tuple(self.images.shape)).encode())
-        for tensor in (self.images, self.labels):
-            found.update(tensor.cpu().contiguous().numpy().data)
-        return found.hexdigest()
+        """Return a digest of images and labels; of one set of images, each storage has its own."""
 
 
-def save_split(folder: Path, images: Pixels, labels: Labels) -> None:
-    """Write one split as two .npy files into an existing folder."""
-    np.save(folder / "images.npy", images, allow_pickle=False)
-    np.save(folder / "labels.npy", labels, allow_pickle=False)
+def conform(images: Pixels | Vectors, image: ImageFormat) -> Pixels | Vectors:
+    """Bring pictures (N, C, H, W) to the format: grey ↔ colour, then an antialiased resize to a square.
+
+    Vectors stay as they are. Raises SettingsError where they are of another length, DataError for other channels.
+    """
+    channels = images.shape[1]
+    if images.dtype != np.uint8:
+        require_vector_format(channels, image, where="")
+        vectors: Vectors = np.ascontiguousarray(images)
+        return vectors
+    if channels != image.channels and {channels, image.channels} != {1, 3}:
+        raise DataError(
+            f"Pictures of {channels} channels can't be made {image}", expected="as many channels, or 1 and 3",
+            fix="set image.channels in params.yaml to what the pictures have",
+        )  # fmt: skip
+    return np.ascontiguousarray(_conformed(images, image))
 
 
-def load_split(folder: Path) -> LabelledImages:
-    """Read one split; raises StateError where its files are missing or damaged."""
-    try:
-        images = np.load(folder / "images.npy", allow_pickle=False)
-        labels = np.load(folder / "labels.npy", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise StateError(
-            f"The prepared images can't be read: {error}", where=str(folder), fix="graftwork run"
-        ) from None
-    return LabelledImages(torch.from_numpy(images), torch.from_numpy(labels))
-
-
-def conform(images: Pixels, image: ImageFormat) -> Pixels:
-    """Bring images (N, C, H, W) to the format: grey ↔ colour, then an antialiased resize to a square."""
+def _conformed(images: NDArray[Any], image: ImageFormat) -> Pixels:
     channels = images.shape[1]
     if channels == 3 and image.channels == 1:
         weights = np.array(LUMA, dtype=np.float32)[None, :, None, None]
@@ -110,7 +163,7 @@ def conform(images: Pixels, image: ImageFormat) -> Pixels:
         images = np.concatenate(
             [_resized(part, image.size) for part in np.array_split(images, 1 + len(images) // 1024)]
         )
-    return np.ascontiguousarray(images)
+    return images
 
 
 def _resized(images: Pixels, size: int) -> Pixels:

@@ -121,7 +121,10 @@ def _scores(findings: Findings) -> dict[str, Any]:
 
 def _sample(name: str, path: Path, settings: Settings) -> Sample:
     augmentation = settings.data[name].augmentation
-    if augmentation:
+    image = settings.image_of(name)
+    if image.size == 1:
+        views = "A row for each, a column for each feature, from its least value here, black, to its greatest, white."
+    elif augmentation:
         views = f"Top row: as they are. Below: the same, augmented anew each time by {_stack(augmentation)}."
     else:
         views = "As they are; this data is not augmented."

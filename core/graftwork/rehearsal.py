@@ -44,7 +44,7 @@ def rehearse_stack(settings: Settings, registry: Registry, name: str, stack: Seq
     chosen = strategy.choose_weights(SourceModel(origin.state_dict(), head_tensors(origin), ("0", "1")), ("0", "1"))
     start = _adapted(settings, name, chosen, model) if chosen else chosen
     source = Source(("0", "1"), lambda: build_model(settings, registry, classes=2, seed=settings.seed))
-    target = TargetModel(model, head, frozenset(start), source=source)
+    target = TargetModel(model, head, frozenset(start), source, ("0", "1"))
     strategy.prepare_model(target)
     if not target.trainable():
         raise SettingsError(

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graftwork.errors import PluginError
-from graftwork.images import Labels, Pixels
+from graftwork.images import Images, Indices, Labels
 from graftwork.pixel_features import pixel_features
 
-Indices = NDArray[np.int64]
 Features = NDArray[np.floating[Any]]  # (images, features)
 
 
@@ -35,9 +34,9 @@ class Selector:
     """A selection, and where it has its features from: of pixels, as labels are given before anything is trained."""
 
     selection: Selection
-    features: Callable[[Pixels, Indices], Features] = pixel_features  # of all images, those of these numbers
+    features: Callable[[Images, Indices], Features] = pixel_features  # of all images, those of these numbers
 
-    def order(self, images: Pixels, labels: Labels, chosen: Indices, rng: np.random.Generator) -> Iterator[int]:
+    def order(self, images: Images, labels: Labels, chosen: Indices, rng: np.random.Generator) -> Iterator[int]:
         """Yield the numbers in `chosen` in the order in which these images get labels; `labels` are theirs alone.
 
         Raises PluginError for an order that holds an image twice, a number out of range, or too few.

@@ -10,6 +10,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 RESERVED = {"start", "target"}  # folders in weights/ that aren't sources
 SplitSize = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)]
 Channels = Literal["auto", "sum", "repeat", "mean", "zero"]
+Storage = Literal["auto", "arrays", "encoded"]
 
 
 class Frozen(BaseModel):
@@ -37,13 +38,19 @@ class Use(Frozen):
 
 
 class ImageFormat(Frozen):
-    """Every image is brought to this size (a square, pixels) and this number of channels."""
+    """Every image is brought to this size (a square, pixels) and this number of channels.
 
-    size: int = Field(ge=8, le=1024)
-    channels: Literal[1, 3]
+    Vectors are images of one pixel, with a channel for each feature.
+    """
+
+    size: int = Field(ge=1, le=1024)
+    channels: int = Field(ge=1, le=65_536)
 
     def __str__(self) -> str:
-        return f"{self.size} × {self.size} pixels, {'grey' if self.channels == 1 else 'colour'}"
+        if self.size == 1:
+            return f"vectors of {self.channels} features"
+        colours = {1: "grey", 3: "colour"}.get(self.channels, f"{self.channels} channels")
+        return f"{self.size} × {self.size} pixels, {colours}"
 
 
 class DataSettings(Frozen):
@@ -55,6 +62,7 @@ class DataSettings(Frozen):
     test: SplitSize | None
     augmentation: tuple[Use, ...]  # no default: dvc.yaml names the key
     image: ImageFormat | None  # None: as the top-level `image`; no default, likewise
+    storage: Storage  # no default, likewise
     labels: int | None = Field(default=None, ge=1)
     selection: Use = Use.model_validate("stratified")  # which training images get these labels
     duplicates: Literal["refuse", "drop"] = "refuse"
@@ -64,7 +72,7 @@ class Rename(Frozen):
     """A rule for the names of foreign tensors: what the regular expression `pattern` finds becomes `to`."""
 
     pattern: str = Field(min_length=1)
-    to: str
+    to: str | None  # None: the tensors whose names it finds are left out
 
 
 class Import(Frozen):
@@ -74,6 +82,7 @@ class Import(Frozen):
     path: str = Field(min_length=1)
     image: ImageFormat | None = None  # None: as the top-level `image`
     rename: tuple[Rename, ...] = ()
+    minimum_coverage: float = Field(default=1.0, ge=0, le=1)  # of the trunk; below 1, the rest stays untrained
     classes: tuple[str, ...] | None = None  # None: what the file says, else numbers
     mean: tuple[float, ...] | None = None  # per channel, of pixels scaled to 0…1; None: what the file says
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None

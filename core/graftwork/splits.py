@@ -10,8 +10,9 @@ from itertools import islice
 import numpy as np
 
 from graftwork.errors import DataError, listed
-from graftwork.images import Labels, Pixels, RawImages
-from graftwork.selection import Indices, Selector
+from graftwork.images import Images, Indices, Labels, RawImages
+from graftwork.labelled_arrays import chunks
+from graftwork.selection import Selector
 from graftwork.settings import DataSettings
 
 
@@ -180,10 +181,10 @@ def _without_duplicates(
     raw: RawImages, settings: DataSettings, train: Indices, validation: Indices, test: Indices, where: str
 ) -> tuple[Indices, Indices, Indices]:
     """Refuse, or take out of the training side, images that stand in two splits to the last pixel."""
-    seen = set(_digests(raw.images[test]))
-    keep_validation = np.array([d not in seen for d in _digests(raw.images[validation])], dtype=bool)
-    seen.update(_digests(raw.images[validation]))
-    keep_train = np.array([d not in seen for d in _digests(raw.images[train])], dtype=bool)
+    seen, in_validation = set(_digests(raw.images, test)), _digests(raw.images, validation)
+    keep_validation = np.array([d not in seen for d in in_validation], dtype=bool)
+    seen.update(in_validation)
+    keep_train = np.array([d not in seen for d in _digests(raw.images, train)], dtype=bool)
     dropped = np.sort(np.concatenate([train[~keep_train], validation[~keep_validation]]))
     if len(dropped) and settings.duplicates == "refuse":
         raise DataError(
@@ -194,5 +195,9 @@ def _without_duplicates(
     return train[keep_train], validation[keep_validation], dropped
 
 
-def _digests(images: Pixels) -> list[bytes]:
-    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
+def _digests(images: Images, indices: Indices) -> list[bytes]:
+    return [
+        hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+        for chunk in chunks(images, indices)
+        for image in images[chunk]
+    ]

@@ -69,6 +69,7 @@ class TargetModel:
     head: frozenset[str]
     transferred: frozenset[str]
     source: Source | None = None  # what a strategy asked for in `needs`
+    classes: tuple[str, ...] = ()  # the target's
     extra: nn.ModuleDict = field(default_factory=nn.ModuleDict)  # trained beside the model, and not delivered
     notes: dict[str, Any] = field(default_factory=dict)  # a plugin's own, under its class's name
     taps: Taps = field(default_factory=Taps)

@@ -25,6 +25,7 @@ from graftwork.engine import Machine, Normalise
 from graftwork.errors import Interrupted
 from graftwork.hookspecs import hookimpl
 from graftwork.images import LabelledImages
+from graftwork.labelled_arrays import LabelledArrays
 from graftwork.manifest import match, plain_name, with_trainable
 from graftwork.models import head_tensors
 from graftwork.progress import Quiet
@@ -45,11 +46,13 @@ INPUT = InputContract(
 
 
 def strategy_contract(
-    *stack: object, zero: Sequence[object] | None = None, nets: Sequence[str] = NETS, epochs: int = 2
-) -> Callable[..., None]:
+    *stack: object, zero: Sequence[object] | None = None, nets: Sequence[str] = NETS, epochs: int = 2,
+    source_classes: tuple[str, ...] = SOURCE_CLASSES,
+) -> Callable[..., None]:  # fmt: skip
     """Return a test of a stack of plugins; assign it to a name that begins with `test_`.
 
     `zero` is the stack at zero strength: it must give the very weights of `full_copy` without weight decay.
+    The target's classes are TARGET_CLASSES.
     """
     checks: list[Callable[[Case], None]] = [
         optimizer_holds_what_is_trainable, frozen_tensors_stay, manifest_partitions_the_model,
@@ -59,13 +62,13 @@ def strategy_contract(
 
     if zero is not None:
         checks.append(zero_strength_is_full_copy)
-    cases = {net: Case(tuple(stack), net, epochs) for net in nets}
+    cases = {net: Case(tuple(stack), net, epochs, source_classes) for net in nets}
 
     @pytest.mark.parametrize("net", nets)
     @pytest.mark.parametrize("check", checks, ids=lambda check: check.__name__)
     def test(check: Callable[[Case], None], net: str) -> None:
         of_zero = check is zero_strength_is_full_copy
-        (Case(tuple(zero or ()), net, epochs) if of_zero else cases[net]).check(check)
+        (replace(cases[net], stack=tuple(zero or ())) if of_zero else cases[net]).check(check)
 
     return test
 
@@ -77,18 +80,20 @@ class Case:
     stack: tuple[object, ...]
     net: str
     epochs: int
+    source_classes: tuple[str, ...] = SOURCE_CLASSES
 
     def target(self, seed: int = 0) -> tuple[TargetModel, Strategy, Tensors]:
         """Return a model with its starting weights in place, prepared by the stack; and those of the source."""
         strategy = Strategy("contract", self.stack)
         strategy.check()
-        origin = build_net(self.net, SOURCE_CLASSES, seed=100)
+        origin = build_net(self.net, self.source_classes, seed=100)
         model = build_net(self.net, TARGET_CLASSES, seed)
-        offered = SourceModel(origin.state_dict(), head_tensors(origin), SOURCE_CLASSES)
+        offered = SourceModel(origin.state_dict(), head_tensors(origin), self.source_classes)
         start, _ = match(strategy.choose_weights(offered, TARGET_CLASSES), model.state_dict(), offered.tensors)
         model.load_state_dict({**model.state_dict(), **start})
-        source = Source(SOURCE_CLASSES, lambda: build_net(self.net, SOURCE_CLASSES, seed=100), noise(24, 4, seed=3))
-        target = TargetModel(model, head_tensors(model), frozenset(start), source=source)
+        images = noise(24, len(self.source_classes), seed=3)
+        source = Source(self.source_classes, lambda: build_net(self.net, self.source_classes, seed=100), images)
+        target = TargetModel(model, head_tensors(model), frozenset(start), source, TARGET_CLASSES)
         strategy.prepare_model(target)
         return target, strategy, offered.tensors
 
@@ -239,7 +244,7 @@ def noise(count: int, classes: int, seed: int) -> LabelledImages:
     """Return `count` images of noise, each class of another brightness."""
     labels = torch.arange(count) % classes
     draws = torch.randint(0, 100, (count, 1, SIZE, SIZE), generator=torch.Generator().manual_seed(seed))
-    return LabelledImages((draws + 40 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels)
+    return LabelledArrays((draws + 40 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels)
 
 
 def different(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -87,7 +88,7 @@ class _Loop:
         self.model = job.target.model
         self.plan = plan(job.strategy.phases(job.target, job.training.epochs))
         self.batches = max(1, len(job.train) // job.training.batch_size)  # a smaller last batch is left out
-        self.class_weights = class_weights(job.training.class_weights, job.run.train.labels)
+        self.class_weights = class_weights(job.training.class_weights, job.train.labels.to(job.machine.device))
         job.target.extra.to(job.machine.device)
         job.strategy.training_started(job.run)
         self.may_train = set(job.target.trainable())
@@ -112,13 +113,13 @@ class _Loop:
         self._set_modes(planned, epoch)
         order = epoch_order(job.training.sampling, job.run.train.labels, draws)
         losses = []
-        for batch in range(self.batches):
-            job.progress.check()
-            fraction = (planned.done * self.batches + batch + 1) / (planned.course_epochs * self.batches + 1)
-            set_learning_rate(self.optimizer, job.training, fraction)
-            chosen = order[batch * job.training.batch_size : (batch + 1) * job.training.batch_size]
-            images, labels = job.run.train.images[chosen], job.run.train.labels[chosen]
-            losses.append(self._step(images, labels, draws, own_draws))
+        whole = order[: self.batches * job.training.batch_size]
+        with closing(job.run.train.stream(whole, job.training.batch_size)) as batches:
+            for batch, (images, labels) in enumerate(batches):
+                job.progress.check()
+                fraction = (planned.done * self.batches + batch + 1) / (planned.course_epochs * self.batches + 1)
+                set_learning_rate(self.optimizer, job.training, fraction)
+                losses.append(self._step(images, labels, draws, own_draws))
         loss = self._mean_finite(torch.stack(losses), epoch)
         if planned.ends_course or (epoch + 1) % job.training.validate_every_epochs == 0:
             self._validate(epoch, loss)

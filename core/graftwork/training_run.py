@@ -30,7 +30,7 @@ class Run:
 
     def batches(self, data: LabelledImages, size: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalised images (batch, channels, height, width) and labels (batch,), without augmentation."""
-        for images, labels in zip(torch.split(data.images, size), torch.split(data.labels, size), strict=True):
+        for images, labels in data.batches(size):
             device = self.machine.device
             yield self.normalise(images.to(device)), labels.to(device)
 

@@ -27,7 +27,7 @@ class InputContract(BaseModel):
 
     model: dict[str, Any]  # name and settings of the model plugin
     classes: tuple[str, ...]
-    mean: tuple[float, ...]  # per channel, of pixels scaled to 0…1
+    mean: tuple[float, ...]  # per channel, of pixels scaled to 0…1; of vectors, too, divided by 255
     std: tuple[float, ...]
     size: int
     channels: int

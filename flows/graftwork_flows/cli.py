@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -170,6 +170,45 @@ def report(
 
 
 @app.command()
+def export(
+    workspace: Root = Path(),
+    strategy: Annotated[str | None, typer.Option(help="Another strategy than the one that validation chose.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed than the one that validated best.")] = None,
+    wanted: Annotated[
+        Literal["timm", "onnx", "all"],
+        typer.Option("--format", help="all leaves out what can't be had here, and says so."),
+    ] = "all",
+    to: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The new folder; exported/<strategy> in the workspace.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a fine-tuned model as timm's hub format and ONNX, checked against the original, with a model card."""
+    from graftwork_flows.exporting import print_export
+
+    print_export(workspace.resolve(), strategy, seed, wanted, to, force=force, as_json=as_json)
+
+
+@app.command()
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
+    workspace: Root = Path(),
+    strategy: Annotated[str | None, typer.Option(help="Another strategy than the one that validation chose.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed than the one that validated best.")] = None,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="The mean over all seeds.")] = False,
+    model: Annotated[
+        Path | None, typer.Option(metavar="DIR|FILE", help="What export wrote; no workspace is needed.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each file.")] = False,
+) -> None:
+    """Classify pictures, with calibrated probabilities."""
+    from graftwork_flows.predicting import print_predictions
+
+    print_predictions(workspace.resolve(), paths, strategy, seed, model, ensemble=ensemble, as_json=as_json)
+
+
+@app.command()
 def plugins(workspace: Root = Path(), as_json: AsJson = False) -> None:
     """List datasets, models, augmentations and parts of strategies, with their settings."""
     from graftwork_flows.listing import print_plugins
@@ -189,11 +228,38 @@ def schema(workspace: Root = Path()) -> None:
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="The new workspace; created if missing.")] = Path(),
+    target: Annotated[
+        str | None, typer.Option(help="Your data: class folders, or a file .npz, .csv, .parquet; it is looked at.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="What weights come from: data, a weight file, timm:NAME, or a data set's name such as mnist."
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="One of timm's models, or mlp, lenet, small_cnn.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="One of the recipes, ready to run.")] = None,
+    recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes and exit.")] = False,
+    git: Annotated[bool, typer.Option("--git", help="Set up git too, where it is missing.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write over params.yaml and dvc.yaml; the old ones are kept as *.old.")
+    ] = False,
 ) -> None:
-    """Set up a workspace: params.yaml, dvc.yaml, the embedded data, git and DVC. Nothing is overwritten."""
-    from graftwork_flows.initialise import initialise
+    """Set up a workspace: params.yaml, dvc.yaml and DVC, for your data, a recipe's, or the embedded one."""
+    from graftwork.errors import SettingsError
+    from graftwork_flows import initialise
+    from graftwork_flows.console import say
+    from graftwork_flows.own_params import Wish
 
-    initialise(folder.resolve())
+    if recipes:
+        say("\n".join(f"{name:<22} {title}" for name, title in initialise.recipes().items()))
+        return
+    if target is None and (source or model):
+        raise SettingsError("--source and --model go with --target", fix="add --target PATH, your own data")
+    if recipe and target:
+        raise SettingsError("--recipe and --target exclude each other", fix="leave one of them out")
+    wish = Wish(target, source, model) if target else None
+    initialise.initialise(folder.resolve(), wish, recipe=recipe, git=git, overwrite=overwrite)
 
 
 @app.command()

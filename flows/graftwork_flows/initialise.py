@@ -1,4 +1,4 @@
-"""Set up a workspace in a user's own folder: settings, stage graph, data to begin with, git and DVC."""
+"""Set up a workspace in a user's own folder: settings, stage graph, DVC, and git where it is asked for."""
 
 from __future__ import annotations
 
@@ -6,41 +6,104 @@ import shutil
 import subprocess
 import sys
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from graftwork.errors import StateError
+from graftwork.errors import SettingsError, StateError, did_you_mean
 from graftwork.files import require_writable, write_text
 from graftwork.schema import schema_text
 from graftwork_flows.console import say
+from graftwork_flows.own_params import EMBEDDED, Wish, own_params
 
-EMBEDDED = "fashion_mnist.npz"
+OWN = ("params.yaml", "dvc.yaml")
 
 
-def initialise(folder: Path) -> None:
-    """Write a workspace that runs as it is; raise StateError, before anything is written, if a file is there."""
+def initialise(
+    folder: Path, wish: Wish | None = None, *, recipe: str | None = None, git: bool = False, overwrite: bool = False
+) -> None:
+    """Write a workspace that runs as it is: a recipe's, the user's own data's, or the embedded data's.
+
+    Everything is looked at before anything is written. Raises StateError where a file is there already and the user
+    doesn't want it written over; it is then kept beside the new one, with `.old` at the end of its name.
+    """
     require_writable(folder)
-    there = [name for name in ("params.yaml", "dvc.yaml", f"data/{EMBEDDED}") if (folder / name).exists()]
-    if there:
-        raise StateError(
-            f"There is a {' and a '.join(there)} already; nothing was written", where=str(folder),
-            fix="graftwork init in another folder, or move it away",
-        )  # fmt: skip
-    for name in ("params.yaml", "dvc.yaml"):
-        write_text(folder / name, _template(name))
+    from graftwork_flows.listing import registry_at
+
+    found: list[str] = []
+    params = _template("params.yaml")
+    if recipe is not None:
+        params = _recipe(recipe).joinpath("params.yaml").read_text("utf-8")
+    elif wish is not None:
+        params, found = own_params(params, folder, wish, registry_at(folder))
+    _clear(folder, overwrite)
+    write_text(folder / "params.yaml", params)
+    write_text(folder / "dvc.yaml", _template("dvc.yaml"))
     write_text(folder / "strategies" / "centre_logits.py", _template("centre_logits.py"))
     for name in ("gitignore", "dvcignore"):
         _append(folder / f".{name}", _template(name))
-    data = folder / "data" / EMBEDDED
-    data.parent.mkdir(exist_ok=True)
-    source = files("graftwork_plugins") / "data"
-    data.write_bytes((source / EMBEDDED).read_bytes())
-    write_text(folder / "data" / "LICENSE.fashion-mnist", (source / "LICENSE.fashion-mnist").read_text("utf-8"))
-    from graftwork_flows.listing import registry_at
-
+    _write_data(folder, params, recipe)
     write_text(folder / "params.schema.json", schema_text(registry_at(folder)))
-    _version_control(folder)
+    _version_control(folder, git)
     write_text(folder / ".dvc" / "plots" / "strategies.json", _template("plot.json"))
+    for line in found:
+        say(f"found: {line}")
     say(f"A workspace is in {folder}. Next: graftwork run -C {folder}")
+
+
+def recipes() -> dict[str, str]:
+    """Return the recipes by name, each with the first line of its header."""
+    folders = [entry for entry in _recipes().iterdir() if entry.joinpath("params.yaml").is_file()]
+    first = {entry.name: entry.joinpath("params.yaml").read_text("utf-8").partition("\n")[0] for entry in folders}
+    return {name: first[name].lstrip("# ") for name in sorted(first)}
+
+
+def _recipes() -> Traversable:
+    return files("graftwork_flows") / "recipes"
+
+
+def _recipe(name: str) -> Traversable:
+    known = recipes()
+    if name not in known:
+        raise SettingsError(
+            f"There is no recipe {name!r}", expected=", ".join(known),
+            fix=did_you_mean(name, known) or "graftwork init --recipes lists them",
+        )  # fmt: skip
+    return _recipes() / name
+
+
+def _clear(folder: Path, overwrite: bool) -> None:
+    """Put aside files that would be written over, where the user wants that."""
+    there = [name for name in OWN if (folder / name).exists()]
+    if there and not overwrite and not _agreed(there):
+        raise StateError(
+            f"There is a {' and a '.join(there)} already; nothing was written", where=str(folder),
+            fix="graftwork init in another folder, or --overwrite, which keeps them as *.old",
+        )  # fmt: skip
+    for name in there:
+        (folder / name).replace(folder / f"{name}.old")
+
+
+def _agreed(there: list[str]) -> bool:
+    """Ask, where there is somebody to answer."""
+    if not sys.stdin.isatty():
+        return False
+    import typer
+
+    return typer.confirm(f"Write over {' and '.join(there)}? The old ones are kept as *.old")
+
+
+def _write_data(folder: Path, params: str, recipe: str | None) -> None:
+    """Put the embedded data, and a recipe's own files, where the settings name them."""
+    if EMBEDDED in params:
+        source = files("graftwork_plugins") / "data"
+        target = folder / EMBEDDED
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes((source / target.name).read_bytes())
+        write_text(folder / "data" / "LICENSE.fashion-mnist", (source / "LICENSE.fashion-mnist").read_text("utf-8"))
+    for file in _recipe(recipe).iterdir() if recipe else ():
+        if file.name != "params.yaml" and file.is_file():
+            (folder / "data").mkdir(exist_ok=True)
+            (folder / "data" / file.name).write_bytes(file.read_bytes())
 
 
 def _template(name: str) -> str:
@@ -54,10 +117,12 @@ def _append(path: Path, lines: str) -> None:
     write_text(path, "\n".join([*present, *wanted]) + "\n")
 
 
-def _version_control(folder: Path) -> None:
-    """Set up git and DVC where they are missing."""
+def _version_control(folder: Path, git: bool) -> None:
+    """Set up DVC where it is missing; git too, where it is missing and asked for."""
     inside = subprocess.run(["git", "rev-parse", "--git-dir"], cwd=folder, capture_output=True, check=False)
-    if inside.returncode and shutil.which("git"):
+    if git and inside.returncode:
+        if not shutil.which("git"):
+            raise StateError("git isn't installed", where=str(folder), fix="install it, or leave --git out")
         subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     if (folder / ".dvc").is_dir():
         return

@@ -9,7 +9,29 @@ from graftwork.registry import Registry
 @hookimpl
 def register_plugins(register: Registry) -> None:
     """Offer everything in this package."""
-    from graftwork_plugins import augmentations, fashion_mnist, image_folder, mlp, npz, timm_model
+    from graftwork_plugins import (
+        augmentations,
+        cifar,
+        fashion_mnist,
+        idx,
+        image_folder,
+        lenet,
+        mlp,
+        npz,
+        small_cnn,
+        table,
+        timm_model,
+        vectors,
+    )
+    from graftwork_plugins.origins import (
+        digits,
+        huggingface,
+        synthetic,
+        timm_hub,
+        torchvision,
+        torchvision_weights,
+        url,
+    )
     from graftwork_plugins.selections import at_random, herding, k_center, stratified
     from graftwork_plugins.strategies import (
         auto,
@@ -18,6 +40,7 @@ def register_plugins(register: Registry) -> None:
         bss,
         co_tuning,
         delta,
+        distill,
         ewc,
         feature_extract,
         freeze,
@@ -36,15 +59,36 @@ def register_plugins(register: Registry) -> None:
         stochnorm,
         wise_ft,
     )
+    from graftwork_plugins.weights import (
+        keras,
+        safetensors,
+        torch,
+    )
 
+    register.origin("digits", digits.Digits)
+    register.origin("huggingface", huggingface.HuggingFace)
+    register.origin("synthetic", synthetic.Synthetic)
+    register.origin("timm", timm_hub.Timm)
+    register.origin("torchvision", torchvision.TorchvisionSet)
+    register.origin("torchvision_weights", torchvision_weights.TorchvisionWeights)
+    register.origin("url", url.Url)
+    register.dataset("cifar", cifar.Cifar)
     register.dataset("fashion_mnist", fashion_mnist.FashionMNIST)
+    register.dataset("idx", idx.Idx)
     register.dataset("image_folder", image_folder.ImageFolder)
     register.dataset("npz", npz.Npz)
+    register.dataset("table", table.Table)
+    register.dataset("vectors", vectors.Vectors)
+    register.weights("keras", keras.Keras)
+    register.weights("safetensors", safetensors.Safetensors)
+    register.weights("torch", torch.TorchFile)
+    register.model("lenet", lenet.LeNet)
     register.selection("herding", herding.Herding)
     register.selection("k_center", k_center.KCenter)
     register.selection("random", at_random.AtRandom)
     register.selection("stratified", stratified.Stratified)
     register.model("mlp", mlp.MLP)
+    register.model("small_cnn", small_cnn.SmallCNN)
     register.model("timm", timm_model.TimmModel)
     register.augmentation("flip", augmentations.Flip)
     register.augmentation("rotate", augmentations.Rotate)
@@ -55,6 +99,7 @@ def register_plugins(register: Registry) -> None:
     register.strategy("bss", bss.BSS)
     register.strategy("co_tuning", co_tuning.CoTuning)
     register.strategy("delta", delta.Delta)
+    register.strategy("distill", distill.Distill)
     register.strategy("ewc", ewc.EWC)
     register.strategy("feature_extract", feature_extract.FeatureExtract)
     register.strategy("freeze", freeze.Freeze)

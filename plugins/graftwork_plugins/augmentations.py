@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor
 
+from graftwork.errors import SettingsError
+
 # N images, C channels, H height, W width; images are uint8 throughout.
 
 
@@ -22,20 +24,24 @@ class Flip:
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Flip each image (N, C, H, W) with the given probability."""
+        _require_pictures(images, "flip")
         chosen = torch.rand(len(images), generator=generator, device=generator.device) < self.probability
         return torch.where(chosen[:, None, None, None], images.flip(-1), images)
 
 
 @dataclass(frozen=True)
 class Shift:
-    """Move by whole pixels in both directions: a random crop of the padded image."""
+    """Move by whole pixels in both directions: a random crop of the padded image. `fraction`: of a side, instead."""
 
     pixels: Annotated[int, Field(ge=0)] = 2
+    fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Shift each image (N, C, H, W) by up to `pixels`, repeating its border."""
+        _require_pictures(images, "shift")
         count, channels, height, width = images.shape
-        draw = torch.randint(-self.pixels, self.pixels + 1, (2, count, 1), generator=generator, device=generator.device)
+        most = self.pixels if self.fraction is None else round(self.fraction * height)
+        draw = torch.randint(-most, most + 1, (2, count, 1), generator=generator, device=generator.device)
         rows = (torch.arange(height, device=images.device) + draw[0]).clamp_(0, height - 1)  # (N, H)
         columns = (torch.arange(width, device=images.device) + draw[1]).clamp_(0, width - 1)  # (N, W)
         flat = (rows[:, :, None] * width + columns[:, None, :]).view(count, 1, -1)  # (N, 1, H·W)
@@ -50,6 +56,7 @@ class Rotate:
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Rotate each image (N, C, H, W) by an angle uniform in ±`degrees`."""
+        _require_pictures(images, "rotate")
         draw = torch.rand(len(images), generator=generator, device=generator.device) * 2 - 1
         angle = draw * math.radians(self.degrees)
         zero, aspect = torch.zeros_like(angle), images.shape[2] / images.shape[3]
@@ -59,3 +66,12 @@ class Rotate:
         grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
         turned = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
         return turned.round_().clamp_(0, 255).to(images.dtype)
+
+
+def _require_pictures(images: Tensor, name: str) -> None:
+    """Raise SettingsError for vectors; the stage augment calls every augmentation once, before any training."""
+    if images.dtype != torch.uint8:
+        raise SettingsError(
+            f"The augmentation {name!r} is for pictures, and the data is vectors",
+            where="params.yaml, key augmentation", fix="set augmentation: [] for this data",
+        )  # fmt: skip

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import unicodedata
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from graftwork.decoding import decode, header, quietly, require_picture_format
+from graftwork.encoded_images import THREADS, EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.settings import ImageFormat
+from graftwork.survey import Survey, counted
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow decodes dozens more; none is needed
 SPLIT_FOLDERS = {
     "train": "train",
     "validation": "validation",
@@ -26,7 +25,7 @@ SPLIT_FOLDERS = {
     "valid": "validation",
     "test": "test",
 }
-MOST_PIXELS = 50_000_000
+LOOKED_AT = 400  # headers, all over the data
 LAYOUT = "<path>/<class>/*.jpg, or <path>/{train,validation,test}/<class>/*.jpg"
 
 
@@ -37,32 +36,53 @@ class ImageFolder:
     unreadable: Literal["fail", "skip"] = "fail"
 
     def load(self, path: Path, image: ImageFormat) -> RawImages:
-        """Decode every image to the format. Raises DataError for what a folder of images can't be."""
+        """Return the images, still encoded; each was decoded once, to see that it can be.
+
+        Raises DataError for what a folder of images can't be.
+        """
+        require_picture_format(image, str(path))
         found = _scan(path)
         classes = _class_names(found, path)
-        with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-            warnings.simplefilter("ignore")  # sizes are capped here; metadata warnings say nothing of the pixels
-            decoded = list(pool.map(lambda entry: _decode(entry.file, image), found))
+        with quietly(), ThreadPoolExecutor(THREADS) as pool:
+            faults = list(pool.map(lambda entry: _fault(entry.file, image), found))
         failures = [
-            f"{e.file.relative_to(path)}: {r}" for e, r in zip(found, decoded, strict=True) if isinstance(r, str)
+            f"{_printable(e.file.relative_to(path))}: {fault}" for e, fault in zip(found, faults, strict=True) if fault
         ]
         if failures and self.unreadable == "fail":
             raise DataError(
                 f"{len(failures)} of {len(found)} images can't be read: {listed(failures, 5)}", where=str(path),
                 fix="mend or delete them, or set dataset: {image_folder: {unreadable: skip}}",
             )  # fmt: skip
-        good = [(entry, r) for entry, r in zip(found, decoded, strict=True) if not isinstance(r, str)]
+        good = [entry for entry, fault in zip(found, faults, strict=True) if not fault]
         if not good:
             raise DataError("No image can be read", where=str(path), expected=LAYOUT, fix="look at the files")
         number = {name: index for index, name in enumerate(classes)}
-        given = any(entry.split for entry, _ in good)
+        given = any(entry.split for entry in good)
         return RawImages(
-            images=np.stack([pixels for _, pixels in good]),
-            labels=np.array([number[entry.label] for entry, _ in good], dtype=np.int64),
+            images=EncodedImages([entry.file for entry in good], image),
+            labels=np.array([number[entry.label] for entry in good], dtype=np.int64),
             classes=tuple(classes),
-            split=np.array([entry.split for entry, _ in good]) if given else None,
+            split=np.array([entry.split for entry in good]) if given else None,
             origin={"folder": path.name, "skipped": failures, "ignored_extensions": _ignored(path)},
         )
+
+    def survey(self, path: Path) -> Survey:
+        """Count all images, and look at the headers of some."""
+        found = _scan(path)
+        classes = _class_names(found, path)
+        some = found[:: max(1, len(found) // LOOKED_AT)]
+        with quietly():
+            headers = [told for entry in some if (told := header(entry.file))] or [(64, 3)]
+        sides = sorted(side for side, _ in headers)
+        counts = counted([e.split for e in found], [classes.index(e.label) for e in found], len(classes))
+        channels = max(channels for _, channels in headers)
+        return Survey("image_folder", tuple(classes), counts, channels, (sides[0], sides[len(sides) // 2], sides[-1]))
+
+
+def _fault(file: Path, image: ImageFormat) -> str:
+    """Return why a file can't be read, or nothing; its pixels aren't kept."""
+    found = decode(file, image)
+    return found if isinstance(found, str) else ""
 
 
 @dataclass(frozen=True)
@@ -148,30 +168,9 @@ def _class_names(found: list[_Entry], root: Path) -> list[str]:
     return sorted({entry.label for entry in found})
 
 
-def _decode(file: Path, image: ImageFormat) -> NDArray[np.uint8] | str:
-    """Return pixels (C, H, W), the centre square resized; or why the file can't be read."""
-    try:
-        with Image.open(file, formats=FORMATS) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
-                return f"{opened.width}×{opened.height} pixels, more than {MOST_PIXELS:,}"
-            converted = _to_channels(ImageOps.exif_transpose(opened), image.channels)
-        square = ImageOps.fit(converted, (image.size, image.size), method=Image.Resampling.BICUBIC)
-        pixels = np.asarray(square, dtype=np.uint8)
-        return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    except UnidentifiedImageError:
-        return "not an image" if file.stat().st_size else "empty file"
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        return str(error) or type(error).__name__
-
-
-def _to_channels(image: Image.Image, channels: int) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits: keep the upper half, not the lower
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("L" if channels == 1 else "RGB")
+def _printable(path: Path) -> str:
+    """Return a path with bytes that aren't UTF-8 written out, so that it can be stored as text."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _ignored(root: Path) -> dict[str, int]:

@@ -1,7 +1,8 @@
-"""A multilayer perceptron on the flattened image."""
+"""A multilayer perceptron on the flattened image, or on a vector."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,25 +14,25 @@ from graftwork.settings import ImageFormat
 
 @dataclass(frozen=True)
 class MLP:
-    """Fully connected layers with batch normalisation and ReLU, then a linear head."""
+    """Fully connected layers with batch normalisation, unless that is off, and ReLU, then a linear head."""
 
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128)
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    batch_norm: bool = True
 
     def build(self, classes: int, image: ImageFormat) -> nn.Module:
         """Return a freshly initialised network."""
-        return Perceptron(image.channels * image.size**2, self.hidden, self.dropout, classes)
+        return Perceptron(image.channels * image.size**2, self, classes)
 
 
 class Perceptron(nn.Module):
     """Layers as the dataclass says; `get_classifier` names the head, as in timm."""
 
-    def __init__(self, inputs: int, hidden: tuple[int, ...], dropout: float, classes: int) -> None:
+    def __init__(self, inputs: int, settings: MLP, classes: int) -> None:
         super().__init__()
-        widths = (inputs, *hidden)
-        self.trunk = nn.Sequential(
-            nn.Flatten(), *(self._layer(a, b, dropout) for a, b in zip(widths, hidden, strict=False))
-        )
+        widths = (inputs, *settings.hidden)
+        layers = (_layer(a, b, settings) for a, b in itertools.pairwise(widths))
+        self.trunk = nn.Sequential(nn.Flatten(), *layers)
         self.head = nn.Linear(widths[-1], classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -43,8 +44,8 @@ class Perceptron(nn.Module):
         """Return the head."""
         return self.head
 
-    @staticmethod
-    def _layer(inputs: int, outputs: int, dropout: float) -> nn.Module:
-        return nn.Sequential(
-            nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU(), nn.Dropout(dropout)
-        )
+
+def _layer(inputs: int, outputs: int, settings: MLP) -> nn.Module:
+    linear = nn.Linear(inputs, outputs, bias=not settings.batch_norm)  # the norm's own bias does for both
+    norm = [nn.BatchNorm1d(outputs)] if settings.batch_norm else []
+    return nn.Sequential(linear, *norm, nn.ReLU(), nn.Dropout(settings.dropout))

@@ -78,6 +78,11 @@ def _assemble(
     if {"x_train", "y_train", "x_test", "y_test"} <= arrays.keys():
         parts = [_images(arrays[f"x_{name}"], path) for name in ("train", "test")]
         labels = np.concatenate([_labels(arrays[f"y_{name}"], path) for name in ("train", "test")])
+        if parts[0].shape[1:] != parts[1].shape[1:]:
+            raise DataError(
+                f"Training images are (C, H, W) {parts[0].shape[1:]}, test images {parts[1].shape[1:]}",
+                where=str(path), expected="one shape", fix="convert them",
+            )  # fmt: skip
         split = np.repeat(["train", "test"], [len(part) for part in parts])
         return np.concatenate(parts), labels, split
     raise DataError(f"The archive holds {listed(arrays)}", where=str(path), expected=EXPECTED, fix="rename its arrays")

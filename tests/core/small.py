@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from graftwork.images import LabelledImages
+from graftwork.labelled_arrays import LabelledArrays
 from graftwork.registry import load_plugins
 from graftwork.settings import Settings
 from graftwork.weights import InputContract
@@ -13,7 +14,9 @@ REGISTRY = load_plugins()
 TRAINING = {
     "epochs": 4, "batch_size": 10, "optimizer": "adamw", "lr": 0.01, "weight_decay": 0.01, "warmup_fraction": 0.2,
 }  # fmt: skip
-DATA = {"dataset": "npz", "path": "x", "validation": 0.2, "test": 0.2, "augmentation": (), "image": None}
+DATA = {
+    "dataset": "npz", "path": "x", "validation": 0.2, "test": 0.2, "augmentation": (), "image": None, "storage": "auto",
+}  # fmt: skip
 SETTINGS = Settings.model_validate(
     {
         "versions": {"graftwork": "0.1.0"}, "local_plugins": "x", "seed": 0, "seeds": (0, 1),
@@ -35,4 +38,4 @@ def data(count: int, seed: int) -> LabelledImages:
     draws = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 2
     images = torch.randint(0, 120, (count, 1, 32, 32), generator=draws) + 100 * labels.view(-1, 1, 1, 1)
-    return LabelledImages(images.to(torch.uint8), labels)
+    return LabelledArrays(images.to(torch.uint8), labels)

@@ -11,8 +11,9 @@ from PIL import Image
 
 from graftwork.engine import Normalise
 from graftwork.errors import DataError, StateError
-from graftwork.images import RawImages, conform, load_split, save_split
+from graftwork.images import RawImages, conform
 from graftwork.settings import ImageFormat
+from graftwork.storage import load_split, save_split
 from tests.core.tiny import CONTRACT, MACHINE
 
 NOISE = np.random.default_rng(0).integers(0, 256, (5, 3, 12, 12), dtype=np.uint8)

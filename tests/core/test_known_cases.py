@@ -26,8 +26,9 @@ seeds: [0, 1, 2, 3, 4, 5, 6, 7]
 image: {size: 8, channels: 1}
 sources: [source]
 data:
-  source: {dataset: npz, path: source.npz, validation: 100, test: 100, augmentation: [], image: null}
-  target: {dataset: npz, path: target.npz, validation: 100, test: 500, labels: 20, augmentation: [], image: null}
+  source: {dataset: npz, path: source.npz, validation: 100, test: 100, augmentation: [], image: null, storage: auto}
+  target: {dataset: npz, path: target.npz, validation: 100, test: 500, labels: 20, augmentation: [], image: null,
+           storage: auto}
 model: {mlp: {hidden: [64, 64]}}
 pretrain: {epochs: 30, batch_size: 50, optimizer: adamw, lr: 0.01, weight_decay: 0.05, warmup_fraction: 0.2}
 transfer: {minimum_coverage: 0.5}

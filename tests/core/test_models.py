@@ -32,6 +32,8 @@ HEADS = [
     (timm_model("test_resnet"), {"fc.weight", "fc.bias"}),
     (timm_model("test_vit"), {"head.weight", "head.bias"}),
     (Use.model_validate("mlp"), {"head.weight", "head.bias"}),
+    (Use.model_validate("lenet"), {"head.weight", "head.bias"}),
+    (Use.model_validate("small_cnn"), {"head.weight", "head.bias"}),
 ]
 
 

@@ -14,7 +14,7 @@ from graftwork.engine import Normalise, predict, prepare
 from graftwork.errors import WeightsError
 from graftwork.files import read_json
 from graftwork.findings import find
-from graftwork.images import LabelledImages, load_split
+from graftwork.labelled_arrays import LabelledArrays
 from graftwork.layout import Layout
 from graftwork.models import build_model
 from graftwork.progress import Quiet
@@ -22,6 +22,7 @@ from graftwork.rehearsal import rehearse
 from graftwork.settings import Settings
 from graftwork.stages import Context, stages
 from graftwork.stages.source_kit import load_source
+from graftwork.storage import load_split
 from graftwork.weights import load_weights
 from tests.core.small import DATA, REGISTRY, SETTINGS, TRAINING
 
@@ -122,7 +123,7 @@ def test_a_strategys_source_model_answers_grey_images_as_the_source_does_in_colo
     assert known is not None and (adapted.size, adapted.channels, len(adapted.mean)) == (28, 1, 1)
     grey = load_split(context.layout.split("target", "train"))
     if "patch" not in done.stem:  # a convolutional net takes any size; a transformer's grid is another
-        colour = LabelledImages(grey.images.expand(-1, 3, -1, -1), grey.labels)
+        colour = LabelledArrays(grey.images.expand(-1, 3, -1, -1), grey.labels)
         expected = predict(original, colour, Normalise(contract, machine), machine)
         torch.testing.assert_close(predict(known.reference(), grey, Normalise(adapted, machine), machine), expected)
     assert known.reference()(torch.zeros(2, 1, 28, 28)).shape == (2, 3)

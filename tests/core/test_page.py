@@ -95,7 +95,8 @@ def make_findings(classes: tuple[str, ...] = ("cat", "dog"), *extra: StrategyFin
 
 def make_settings(augmentation: tuple[object, ...] = ("flip",)) -> Settings:
     def data(uses: tuple[object, ...]) -> dict[str, Any]:
-        return {"dataset": "npz", "path": "a.npz", "validation": 10, "test": 10, "augmentation": uses, "image": None}
+        sizes = {"validation": 10, "test": 10}
+        return {"dataset": "npz", "path": "a", **sizes, "augmentation": uses, "image": None, "storage": "auto"}
 
     training = {"epochs": 2, "batch_size": 2, "optimizer": "sgd", "lr": 0.1}
     engine = {"device": "cpu", "threads": 1, "precision": "float32", "memory_format": "contiguous"}

@@ -122,8 +122,8 @@ def test_a_learning_rate_that_is_no_positive_number_is_refused(params: Path, rat
     [
         ("seeds: [0, 1, 2, 3, 4]", "seeds: [0]", "seeds"),
         ("seed: 0", "seed: -1", "seed"),
-        ("size: 28", "size: 7", "image.size"),
-        ("channels: 1", "channels: 2", "image.channels"),
+        ("size: 28", "size: 0", "image.size"),
+        ("channels: 1", "channels: 0", "image.channels"),
         ("validation: 0.1", "validation: 1.0", "data.source.validation"),
         ("validation: 500", "validation: 0", "data.target.validation"),
         ("duplicates: refuse", "duplicates: keep", "data.source.duplicates"),

@@ -33,6 +33,7 @@ def data(**changes: Any) -> DataSettings:
         "validation": 0.2,
         "test": 0.2,
         "augmentation": (),
+        "storage": "auto",
         "image": None,
     }
     return DataSettings(**usual | changes)

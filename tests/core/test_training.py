@@ -12,7 +12,7 @@ from graftwork import checkpoints
 from graftwork.checkpoints import Checkpoints
 from graftwork.engine import Normalise, prepare
 from graftwork.errors import Interrupted, TrainingError
-from graftwork.images import LabelledImages
+from graftwork.labelled_arrays import LabelledArrays
 from graftwork.models import build_model, head_tensors
 from graftwork.optimization import build_optimizer, set_learning_rate
 from graftwork.progress import Quiet
@@ -117,16 +117,15 @@ def test_training_moves_nothing_but_what_is_trainable(tmp_path: Path) -> None:
 
 def test_labels_and_images_stay_as_they_are(tmp_path: Path) -> None:
     made = job(tmp_path)
-    before = LabelledImages(made.train.images.clone(), made.train.labels.clone())
+    before = LabelledArrays(made.train.images.clone(), made.train.labels.clone())
     train(made)
     assert torch.equal(before.images, made.train.images) and torch.equal(before.labels, made.train.labels)
 
 
-def uneven() -> LabelledImages:
+def uneven() -> LabelledArrays:
     """Return images of three classes, of which the first has 16, the second 8 and the third 4."""
-    whole = tiny.stripes(48, seed=1)
     kept = torch.cat([torch.arange(label, 48, 3)[: 16 >> label] for label in range(3)])
-    return LabelledImages(whole.images[kept], whole.labels[kept])
+    return tiny.stripes(48, seed=1).take(kept)
 
 
 @pytest.mark.parametrize("change", [{"class_weights": "balanced"}, {"sampling": "balanced"}])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from graftwork.checkpoints import Checkpoints, fingerprint
 from graftwork.engine import Machine, Normalise
 from graftwork.images import LabelledImages
+from graftwork.labelled_arrays import LabelledArrays
 from graftwork.manifest import match
 from graftwork.models import head_tensors
 from graftwork.progress import Quiet
@@ -65,7 +66,7 @@ def stripes(count: int = 48, seed: int = 0, noise: int = 60) -> LabelledImages:
     patterns = torch.stack([rows, rows.T, (rows + rows.T) % 2]) * 120
     labels = torch.arange(count) % 3
     draws = torch.randint(0, noise + 1, (count, 8, 8), generator=torch.Generator().manual_seed(seed))
-    return LabelledImages((patterns[labels] + draws).to(torch.uint8)[:, None], labels)
+    return LabelledArrays((patterns[labels] + draws).to(torch.uint8)[:, None], labels)
 
 
 def training(**changes: Any) -> Training:

@@ -26,12 +26,14 @@ seed: 0
 seeds: [0, 1]
 image: {size: 8, channels: 1}
 sources: [source]
+origins: {}
+imports: {}
 data:
   source:
-    {dataset: npz, path: data/source.npz, validation: 0.2, test: 0.2, augmentation: [], image: null}
+    {dataset: npz, path: data/source.npz, validation: 0.2, test: 0.2, augmentation: [], image: null, storage: auto}
   target:
     {dataset: npz, path: data/target.npz, validation: 20, test: 40, labels: 20, augmentation: [flip],
-     image: null}
+     image: null, storage: auto}
 model: {mlp: {hidden: [16]}}
 pretrain: {epochs: 2, batch_size: 16, optimizer: adamw, lr: 0.01}
 transfer: {minimum_coverage: 0.5}
@@ -59,7 +61,7 @@ def images(classes: int, seed: int) -> dict[str, np.ndarray]:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace as `graftwork init` makes it, with small data and settings, committed to git."""
     folder = tmp_path_factory.mktemp("template") / "workspace"
-    initialise(folder)
+    initialise(folder, git=True)
     (folder / "params.yaml").write_text(SMALL)
     np.savez(folder / "data" / "source.npz", **images(3, seed=1))
     np.savez(folder / "data" / "target.npz", **images(2, seed=2))

@@ -7,7 +7,6 @@ from pathlib import Path
 from graftwork.layout import SPLITS, Layout
 from graftwork.params_file import load_settings
 from graftwork.stages import stages
-from graftwork_flows.initialise import initialise
 from graftwork_flows.pipeline import Pipeline
 from graftwork_flows.templates.make import readme, templates
 from tests.conftest import ROOT
@@ -66,11 +65,3 @@ def test_what_init_writes_is_this_workspace() -> None:
 
 def test_the_readmes_table_of_strategies_is_made_from_the_plugins() -> None:
     assert (ROOT / "README.md").read_text() == readme(), "make templates"
-
-
-def test_init_overwrites_nothing_and_adds_to_a_gitignore(tmp_path: Path) -> None:
-    (tmp_path / ".gitignore").write_text("mine\n")
-    initialise(tmp_path)
-    assert (tmp_path / ".gitignore").read_text().startswith("mine\n")
-    assert (tmp_path / ".dvc").is_dir() and (tmp_path / ".git").is_dir()
-    load_settings(tmp_path / "params.yaml")

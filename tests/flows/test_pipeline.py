@@ -9,8 +9,8 @@ import pytest
 
 from graftwork.errors import StateError
 from graftwork.files import read_json
-from graftwork.images import load_split
 from graftwork.layout import Layout
+from graftwork.storage import load_split
 from graftwork_flows.pipeline import Pipeline
 from graftwork_flows.runs import begin, run_plainly
 from tests.flows.conftest import call, commit, edit

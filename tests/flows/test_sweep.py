@@ -64,7 +64,8 @@ def test_another_source_is_pretrained_ranked_and_swept(
     computed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     text = "  target:\n    {dataset"
-    settings = "{dataset: npz, path: data/target.npz, validation: 0.2, test: 0.2, augmentation: [], image: null}"
+    settings = "{dataset: npz, path: data/target.npz, validation: 0.2, test: 0.2, augmentation: [], "
+    settings += "image: null, storage: auto}"
     other = f"  other:\n    {settings}\n"
     edit(computed / "params.yaml", text, other + text)
     edit(computed / "params.yaml", "sources: [source]", "sources: [source, other]")

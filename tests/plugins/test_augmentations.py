@@ -79,6 +79,11 @@ def test_a_shift_is_a_crop_of_the_padded_image() -> None:
     assert {view.numpy().tobytes() for view in Shift(1)(images, draws())} == crops
 
 
+def test_a_shift_by_a_fraction_of_the_side_is_one_by_so_many_pixels() -> None:
+    images = torch.arange(2 * 400, dtype=torch.int32).remainder(256).to(torch.uint8).view(2, 1, 20, 20)
+    assert torch.equal(Shift(fraction=0.1)(images, draws()), Shift(2)(images, draws()))
+
+
 def test_no_shift_and_no_rotation_change_nothing() -> None:
     images = noise()
     assert torch.equal(Shift(0)(images, draws()), images)

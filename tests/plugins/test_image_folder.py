@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def load(root: Path, image: ImageFormat = GREY, **settings: str) -> RawImages:
-    return ImageFolder(**settings).load(root, image)  # type: ignore[arg-type]
+    raw = ImageFolder(**settings).load(root, image)  # type: ignore[arg-type]
+    return replace(raw, images=raw.images[:])  # decoded
 
 
 def colour_of(root: Path, file: Path, image: ImageFormat = COLOUR) -> list[int]:

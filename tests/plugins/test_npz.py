@@ -57,6 +57,13 @@ def test_training_and_test_images_stay_apart(tmp_path: Path) -> None:
     assert raw.split is not None and raw.split.tolist() == ["train"] * 4 + ["test"] * 2
 
 
+def test_training_and_test_images_must_be_of_one_size(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    np.savez(path, x_train=IMAGES[:4], y_train=LABELS[:4], x_test=IMAGES[4:, :7], y_test=LABELS[4:])
+    with pytest.raises(DataError, match=r"\(1, 8, 9\), test images \(1, 7, 9\)"):
+        load(path)
+
+
 def test_classes_may_have_names(write: Write) -> None:
     assert load(write(classes=np.array(["shirt", "bag", "<b>"]))).classes == ("shirt", "bag", "<b>")
 

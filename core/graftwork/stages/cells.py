@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-
 from graftwork.files import write_json
-from graftwork.images import LabelledImages, load_split
+from graftwork.images import LabelledImages
 from graftwork.ledger import Trial
 from graftwork.params_file import sweep_of
 from graftwork.progress import Part
@@ -20,6 +18,7 @@ from graftwork.stages.fitting import with_steps
 from graftwork.stages.grafting import SourceWeights, load_source_weights
 from graftwork.stages.recommend import stack_of
 from graftwork.stages.trials import Trials
+from graftwork.storage import labelled, load_split
 
 REPEATABLE = (
     "key", "labels", "labels_per_class", "seed", "validation_accuracy", "test_accuracy", "trainable", "stored_bytes",
@@ -57,7 +56,7 @@ def _budgets(context: Context) -> Iterator[tuple[int, LabelledImages]]:
     selector = Selector(context.registry.create("selection", data.selection))
     chosen = label_budgets(raw, data, settings.seed, wanted, f"data.target ({data.path})", selector)
     for budget, indices in chosen.items():
-        yield budget, LabelledImages(torch.from_numpy(raw.images[indices]), torch.from_numpy(raw.labels[indices]))
+        yield budget, labelled(raw, indices)
 
 
 def _trials(context: Context, source: SourceWeights, train: LabelledImages) -> Trials:

@@ -1,4 +1,4 @@
-"""Fetch: read a dataset through its plugin and store it, with a card, as arrays."""
+"""Fetch: read a dataset through its plugin and store it, with a card, as arrays or encoded."""
 
 from __future__ import annotations
 
@@ -9,24 +9,31 @@ from typing import Any
 import numpy as np
 
 from graftwork.files import atomic_folder, read_json, write_json
-from graftwork.images import RawImages, conform
+from graftwork.images import RawImages
 from graftwork.stages import Context
+from graftwork.storage import choose_storage, decoded_bytes, load_images, save_images
 
 
 def fetch(context: Context, data: str) -> None:
-    """Read the data set `data` into data/raw: images.npy (N, C, H, W), labels.npy, split.npy, card.json."""
+    """Read the data set `data` into data/raw: its images as they are stored, labels.npy, split.npy, card.json.
+
+    Images are images.npy (N, C, H, W), or images.bin with offsets.npy; never more than a few of them are in memory,
+    unless the plugin read them all.
+    """
     chosen, image = context.settings.data[data], context.settings.image_of(data)
     path = context.layout.root / chosen.path
     raw: RawImages = context.registry.create("dataset", chosen.dataset).load(path, image)
     raw.check(where=str(path))
-    images = conform(raw.images, image)
+    storage = choose_storage(chosen.storage, raw.images, image)
     with atomic_folder(context.layout.raw(data)) as folder:
-        np.save(folder / "images.npy", images, allow_pickle=False)
+        save_images(folder, raw.images, image, storage)
         np.save(folder / "labels.npy", raw.labels.astype(np.int64), allow_pickle=False)
         if raw.split is not None:
             np.save(folder / "split.npy", raw.split.astype("U10"), allow_pickle=False)
-        write_json(folder / "card.json", _card(raw, chosen.dataset.name, chosen.path))
-    context.progress.log(f"{len(images):,} images of {len(raw.classes)} classes from {chosen.path}")
+        write_json(folder / "card.json", _card(raw, chosen.dataset.name, chosen.path, storage))
+    size = f"{decoded_bytes(raw.images, image) / 2**20:,.1f} MiB"
+    stored = f"stored as arrays of {size}" if storage == "arrays" else f"stored encoded, not as arrays of {size}"
+    context.progress.log(f"{len(raw.images):,} images of {len(raw.classes)} classes from {chosen.path}, {stored}")
 
 
 def load_raw(folder: Path) -> tuple[RawImages, dict[str, Any]]:
@@ -34,7 +41,7 @@ def load_raw(folder: Path) -> tuple[RawImages, dict[str, Any]]:
     card = read_json(folder / "card.json")
     split = folder / "split.npy"
     raw = RawImages(
-        images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
+        images=load_images(folder),
         labels=np.load(folder / "labels.npy", allow_pickle=False),
         classes=tuple(card["classes"]),
         split=np.load(split, allow_pickle=False) if split.exists() else None,
@@ -42,13 +49,14 @@ def load_raw(folder: Path) -> tuple[RawImages, dict[str, Any]]:
     return raw, card
 
 
-def _card(raw: RawImages, plugin: str, path: str) -> dict[str, object]:
+def _card(raw: RawImages, plugin: str, path: str, storage: str) -> dict[str, object]:
     counts = Counter(raw.labels.tolist())
     return {
         "dataset": plugin,
         "path": path,
         "classes": list(raw.classes),
         "counts": [counts[index] for index in range(len(raw.classes))],
+        "storage": storage,
         "stored_shape": list(raw.images.shape[1:]),
         "origin": raw.origin,
     }

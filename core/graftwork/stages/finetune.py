@@ -8,13 +8,13 @@ from graftwork.checkpoints import Checkpoints
 from graftwork.engine import prepare
 from graftwork.files import atomic_folder, read_json, write_json, write_text
 from graftwork.histories import history_csv
-from graftwork.images import load_split
 from graftwork.ledger import Ledger
 from graftwork.progress import Part
 from graftwork.stages import Context
 from graftwork.stages.fitting import Fitting
 from graftwork.stages.source_kit import load_source
 from graftwork.stages.trials import trial_of
+from graftwork.storage import load_split
 from graftwork.timings import write_timing
 from graftwork.training import Trained, train
 from graftwork.weights import load_weights, save_weights

@@ -54,7 +54,8 @@ class Fitting:
         fresh = model.state_dict()
         assert self.start.keys() <= fresh.keys(), "transfer matched the tensors to this very architecture"
         model.load_state_dict({**fresh, **self.start})
-        return TargetModel(self.machine.place(model), head_tensors(model), frozenset(self.start), source=self.kit)
+        names, classes = frozenset(self.start), self.contract.classes
+        return TargetModel(self.machine.place(model), head_tensors(model), names, self.kit, classes)
 
     def job(self, seed: int, progress: Progress) -> Job:
         """Return the training of one seed."""

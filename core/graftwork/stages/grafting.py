@@ -71,5 +71,5 @@ def graft(
         contract = contract.model_copy(update={"provenance": provenance_of(source.contract, name)})
     kit = take_source(context, strategy.needs(), source.tensors, source.contract, source.name)
     known = kit.source(context, prepare(settings.engine)) if kit else None
-    strategy.prepare_model(TargetModel(model, head, frozenset(start), source=known))
+    strategy.prepare_model(TargetModel(model, head, frozenset(start), known, tuple(card["classes"])))
     return Graft(start, contract, replace(manifest, tensors=with_trainable(fates, model)), kit)

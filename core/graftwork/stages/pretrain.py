@@ -7,9 +7,9 @@ from graftwork.contracts import contract_for
 from graftwork.engine import Normalise, predict, prepare
 from graftwork.files import read_json, write_json, write_text
 from graftwork.histories import history_csv
-from graftwork.images import load_split
 from graftwork.models import build_model, head_tensors
 from graftwork.stages import Context
+from graftwork.storage import load_split
 from graftwork.strategy import Strategy, TargetModel
 from graftwork.timings import write_timing
 from graftwork.training import Job, train

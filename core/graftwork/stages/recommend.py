@@ -6,7 +6,6 @@ from typing import Any
 
 from graftwork.errors import StateError
 from graftwork.files import read_json, write_json
-from graftwork.images import load_split
 from graftwork.ledger import Ledger, Trial
 from graftwork.progress import Part
 from graftwork.rehearsal import rehearse_stack
@@ -16,6 +15,7 @@ from graftwork.seeds import derived_seed
 from graftwork.stages import Context
 from graftwork.stages.grafting import load_source_weights
 from graftwork.stages.trials import Trials
+from graftwork.storage import load_split
 from graftwork.strategy import Strategy, build_strategy
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import nn
 
 from graftwork.engine import Normalise, prepare
 from graftwork.features import Extracted, extract
 from graftwork.files import write_json
-from graftwork.images import LabelledImages, conform, load_split
+from graftwork.images import LabelledImages
 from graftwork.models import build_model
 from graftwork.reference import for_target
 from graftwork.scoring import SourceScores, score_source, scored_images
 from graftwork.settings import ImageFormat
 from graftwork.stages import Context
 from graftwork.stages.grafting import SourceWeights, load_source_weights
+from graftwork.storage import in_format, load_split
 
 
 def score(context: Context, source: str) -> None:
@@ -50,6 +50,4 @@ def score_on(context: Context, weights: SourceWeights, target: LabelledImages) -
 
 def _chosen(data: LabelledImages, seed: int, image: ImageFormat) -> LabelledImages:
     """Return the images to score on, in a format; scores of source and target compare only so."""
-    chosen = scored_images(data.labels.numpy(), seed)
-    pixels = conform(np.ascontiguousarray(data.images[chosen].numpy()), image)
-    return LabelledImages(torch.from_numpy(pixels), data.labels[chosen])
+    return in_format(data, scored_images(data.labels.numpy(), seed), image)

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from graftwork.engine import Machine
-from graftwork.images import LabelledImages, conform, load_split, save_split
+from graftwork.images import LabelledImages
 from graftwork.models import build_model
 from graftwork.reference import for_target
 from graftwork.seeds import derived_seed
 from graftwork.source import Needs, Source, require_images
 from graftwork.splits import stratified_order
 from graftwork.stages import Context
+from graftwork.storage import in_format, load_split
 from graftwork.weights import InputContract, digest, load_weights, save_weights
 
 MODEL, IMAGES = "source.safetensors", "source_images"
@@ -39,7 +39,7 @@ class Kit:
         save_weights(folder / MODEL, self.tensors, self.contract)
         if self.images is not None:
             (folder / IMAGES).mkdir()
-            save_split(folder / IMAGES, self.images.images.numpy(), self.images.labels.numpy())
+            self.images.save(folder / IMAGES)
 
     def source(self, context: Context, machine: Machine) -> Source:
         """Return it as strategies see it."""
@@ -68,8 +68,7 @@ def take_source(
         whole = load_split(context.layout.split(name, "train"))
         rng = np.random.default_rng(derived_seed(context.settings.seed, "source images"))
         chosen = np.sort(stratified_order(whole.labels.numpy(), rng)[: needs.images])
-        pixels = conform(whole.images[chosen].numpy(), context.settings.image_of("target"))
-        images = LabelledImages(torch.from_numpy(pixels), whole.labels[chosen])
+        images = in_format(whole, chosen, context.settings.image_of("target"))
     return Kit(*for_target(context.settings, context.registry, tensors, contract), images)
 
 

@@ -61,7 +61,7 @@ class Trials:
     def _card(self) -> dict[str, Any]:
         """Return the card of these images: the target's, with their own counts and statistics."""
         card = read_json(self.context.layout.card("target"))
-        mean, std = statistics(self.train.images.numpy())
+        mean, std = statistics(images.numpy() for images, _ in self.train.batches(256))
         counts = self.train.labels.bincount(minlength=len(card["classes"])).tolist()
         return {**card, "splits": {**card["splits"], "train": counts}, "mean": mean, "std": std}
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graftwork.images import Labels
-from graftwork.selection import Features, Indices, every_class_first
+from graftwork.images import Indices, Labels
+from graftwork.selection import Features, every_class_first
 
 
 @dataclass(frozen=True)

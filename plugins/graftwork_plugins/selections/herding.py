@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graftwork.images import Labels
-from graftwork.selection import Features, Indices, interleaved
+from graftwork.images import Indices, Labels
+from graftwork.selection import Features, interleaved
 
 
 @dataclass(frozen=True)

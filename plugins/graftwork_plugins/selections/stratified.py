@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graftwork.images import Labels
-from graftwork.selection import Features, Indices
+from graftwork.images import Indices, Labels
+from graftwork.selection import Features
 from graftwork.splits import stratified_order
 
 

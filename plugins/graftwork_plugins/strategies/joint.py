@@ -23,13 +23,15 @@ class Joint:
     """Train on both tasks at once; an epoch is one of the target's images.
 
     `images` of the source's training images are kept for replay. `batch_norm: target` lets the statistics follow
-    the target's images alone; `both` lets them follow both.
+    the target's images alone; `both` lets them follow both. After `joint_epochs` (None: never) the target's loss alone
+    is left: joint training, then fine-tuning.
     """
 
     source_weight: Annotated[float, Field(ge=0)] = 1.0  # λ_s
     target_weight: Annotated[float, Field(gt=0)] = 1.0  # λ_t
     images: Annotated[int, Field(ge=2)] = 2000
     batch_norm: Literal["target", "both"] = "target"
+    joint_epochs: Annotated[int, Field(ge=1)] | None = None
 
     @hookimpl
     def needs(self) -> Needs:
@@ -49,8 +51,15 @@ class Joint:
         run.target.notes["Joint"] = run
 
     @hookimpl
+    def epoch_started(self, target: TargetModel, epoch: int) -> None:
+        """Know whether both tasks are still trained."""
+        target.notes["Joint is over"] = self.joint_epochs is not None and epoch >= self.joint_epochs
+
+    @hookimpl
     def loss_terms(self, step: Step) -> Tensor | None:
         """Return λ_s·L_s + (λ_t − 1)·L_t: the loop itself adds the target's loss once."""
+        if step.target.notes["Joint is over"]:
+            return None
         terms = []
         if self.target_weight != 1:
             terms.append((self.target_weight - 1) * F.cross_entropy(step.logits.float(), step.labels))
@@ -74,7 +83,7 @@ class Joint:
         replay = run.target.source.images
         chosen = torch.randint(len(replay), (len(step.images),), generator=step.draws)
         device = run.machine.device
-        images, labels = run.normalise(replay.images[chosen].to(device)), replay.labels[chosen].to(device)
+        images, labels = run.normalise(replay.batch(chosen).to(device)), replay.labels[chosen].to(device)
         norms = [norm for norm in batch_norms(step.target.model) if norm.training and self.batch_norm == "target"]
         for norm in norms:
             norm.eval()

@@ -12,13 +12,13 @@ import pytest
 from graftwork import label_curves
 from graftwork.errors import DataError, SettingsError
 from graftwork.files import read_json
-from graftwork.images import load_split
 from graftwork.ledger import Ledger
 from graftwork.settings import Settings
 from graftwork.splits import label_budgets
 from graftwork.stages import Context, cells, trials
 from graftwork.stages.cells import REPEATABLE
 from graftwork.stages.fetch import load_raw
+from graftwork.storage import load_split
 from graftwork.sweep_findings import find_sweep
 from graftwork.training import Job, Trained, train
 from tests.core.tiny_workspace import run, tiny_settings, workspace

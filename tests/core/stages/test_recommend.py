@@ -11,7 +11,6 @@ import pytest
 from graftwork.errors import SettingsError, StateError
 from graftwork.files import read_json, write_json
 from graftwork.hookspecs import hookimpl
-from graftwork.images import load_split
 from graftwork.ledger import Ledger
 from graftwork.registry import load_plugins
 from graftwork.scoring import SourceScores
@@ -19,6 +18,7 @@ from graftwork.search import Recommendation, Search, Stack, Tried
 from graftwork.settings import Use
 from graftwork.stages import Context, trials
 from graftwork.stages.recommend import own_search, stack_of
+from graftwork.storage import load_split
 from graftwork.training import Job, Trained, train
 from tests.core.tiny_workspace import run, tiny_settings, workspace
 

@@ -10,10 +10,10 @@ import pytest
 
 from graftwork import scoring
 from graftwork.files import read_json
-from graftwork.images import load_split
 from graftwork.scoring import TITLES, SourceScores
 from graftwork.settings import ImageFormat
 from graftwork.stages import Context
+from graftwork.storage import load_split
 from tests.core.tiny_workspace import run, tiny_settings, workspace
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from graftwork.images import LabelledImages, load_split
+from graftwork.images import LabelledImages
+from graftwork.labelled_arrays import LabelledArrays
 from graftwork.ledger import Ledger, Trial
 from graftwork.progress import Quiet
 from graftwork.settings import ImageFormat, Use
@@ -18,6 +19,7 @@ from graftwork.stages import Context, trials
 from graftwork.stages.finetune import load_fitting
 from graftwork.stages.grafting import load_source_weights
 from graftwork.stages.trials import Trials, trial_key
+from graftwork.storage import load_split
 from graftwork.training import Job, Trained, train
 from tests.core.tiny_workspace import STRATEGIES, run, tiny_settings, workspace
 
@@ -98,12 +100,12 @@ def altered(data: LabelledImages, *, label: bool = False) -> LabelledImages:
         labels[0] = 1 - labels[0]
     else:
         images[0, 0, 0, 0] ^= 1
-    return LabelledImages(images, labels)
+    return LabelledArrays(images, labels)
 
 
 def variants(context: Context) -> dict[str, Callable[[], Trial]]:
     held, chosen = part(context, "train"), part(context, "validation")
-    fewer = LabelledImages(held.images[:-1], held.labels[:-1])
+    fewer = LabelledArrays(held.images[:-1], held.labels[:-1])
     training = context.settings.finetune.model_copy(update={"lr": 0.02})
     return {
         "seed": lambda: one(make(context), seed=1),
@@ -188,7 +190,7 @@ def test_a_trial_tells_what_was_done(context: Context) -> None:
     assert found.seconds > 0 and 0 <= found.validation_accuracy <= 1
     assert frozen.task == found.task and frozen.trainable < found.trainable
     assert frozen.stored_bytes < found.stored_bytes
-    fewer = LabelledImages(held.images[1:], held.labels[1:])
+    fewer = LabelledArrays(held.images[1:], held.labels[1:])
     assert one(make(context, train=fewer)).task != found.task
 
 

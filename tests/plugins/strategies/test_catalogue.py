@@ -20,7 +20,7 @@ def catalogue() -> Settings:
 def test_every_plugin_stands_in_the_catalogue() -> None:
     used = {use.name for stack in catalogue().strategies.values() for use in stack}
     bundled = {p.name for p in load_plugins().named("strategy") if p.package == "graftwork"}
-    assert used == bundled
+    assert used == bundled - {"distill"}  # needs a source that knows the target's classes; there as a remark
 
 
 def test_every_stack_of_the_catalogue_can_be_trained() -> None:

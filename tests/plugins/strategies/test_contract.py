@@ -8,6 +8,7 @@ from graftwork_plugins.strategies.bitfit import BitFit
 from graftwork_plugins.strategies.bss import BSS
 from graftwork_plugins.strategies.co_tuning import CoTuning
 from graftwork_plugins.strategies.delta import Delta
+from graftwork_plugins.strategies.distill import Distill
 from graftwork_plugins.strategies.ewc import EWC
 from graftwork_plugins.strategies.feature_extract import FeatureExtract
 from graftwork_plugins.strategies.freeze import Freeze
@@ -50,6 +51,8 @@ test_co_tuning = strategy_contract(COPY, CoTuning(), zero=[COPY, CoTuning(0.0)])
 test_lwf = strategy_contract(COPY, LwF(), zero=[COPY, LwF(0.0)])
 test_joint = strategy_contract(COPY, Joint(images=24), zero=[COPY, Joint(source_weight=0.0, images=24)])
 test_joint_both = strategy_contract(COPY, Joint(images=24, batch_norm="both", target_weight=0.5))
+test_joint_then_alone = strategy_contract(COPY, Joint(images=24, joint_epochs=1))
+test_distill = strategy_contract(COPY, Distill(), zero=[COPY, Distill(0.0)], source_classes=("z", "w", "x", "y"))
 test_ewc = strategy_contract(COPY, EWC(images=8), zero=[COPY, EWC(0.0, images=8)])
 test_stochnorm = strategy_contract(COPY, StochNorm(), zero=[COPY, StochNorm(1.0)], nets=["test_resnet"])
 test_lora = strategy_contract(COPY, LoRA())

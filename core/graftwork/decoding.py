@@ -1,0 +1,83 @@
+"""Decode one picture, from a file or from bytes, into the pixels that a model gets."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from graftwork.errors import SettingsError
+from graftwork.images import Pixels
+from graftwork.settings import ImageFormat
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow decodes dozens more; none is needed
+MOST_PIXELS = 50_000_000
+
+
+def decode(source: Path | bytes, image: ImageFormat) -> Pixels | str:
+    """Return pixels (C, H, W), the centre square resized; or why the picture can't be read.
+
+    Turned as its EXIF says, on white where it is transparent, the first frame, the upper 8 of 16 bits. The number of
+    pixels is read from the header and capped before any is decoded. Call it within `quietly`.
+    """
+    try:
+        with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=FORMATS) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                return f"{opened.width}×{opened.height} pixels, more than {MOST_PIXELS:,}"
+            opened.draft(None, (2 * image.size, 2 * image.size))  # a JPEG is decoded at no more than what is of use
+            converted = _to_channels(ImageOps.exif_transpose(opened), image.channels)
+        square = ImageOps.fit(converted, (image.size, image.size), method=Image.Resampling.BICUBIC)
+        pixels = np.asarray(square, dtype=np.uint8)
+        return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    except UnidentifiedImageError:
+        size = source.stat().st_size if isinstance(source, Path) else len(source)
+        return "not an image" if size else "empty file"
+    except Exception as error:  # damaged bytes make Pillow raise nearly anything, IndexError and struct.error among it
+        return str(error) or type(error).__name__
+
+
+GREY_MODES = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L")
+
+
+def header(file: Path) -> tuple[int, int] | None:
+    """Return a picture's shorter side in pixels and its channels, 1 or 3, from its header; None for what is none."""
+    try:
+        with Image.open(file, formats=FORMATS) as opened:
+            return min(opened.size), 1 if opened.mode in GREY_MODES else 3
+    except Exception:  # the plugin's `load` will say what is wrong
+        return None
+
+
+def require_picture_format(image: ImageFormat, where: str) -> None:
+    """Raise SettingsError where a picture can't have the format: its channels must be 1 or 3."""
+    if image.channels not in (1, 3):
+        raise SettingsError(
+            f"Pictures can't be decoded to {image}", where=where, expected="channels: 1 (grey) or 3 (colour)",
+            fix="correct image in params.yaml; plain numbers are read by dataset: vectors",
+        )  # fmt: skip
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Silence Pillow's warnings for all threads: sizes are capped here, and metadata says nothing of the pixels.
+
+    Pillow's alone, as others' code may run meanwhile.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
+
+
+def _to_channels(image: Image.Image, channels: int) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits: keep the upper half, not the lower
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("L" if channels == 1 else "RGB")

@@ -1,0 +1,139 @@
+"""Read tables that name pictures, or hold their bytes: CSV, TSV and Parquet, one file or one for each split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graftwork.annotations import SPLIT_NAMES, named
+from graftwork.errors import DataError, listed
+from graftwork.parquet_files import as_text, class_names, open_parquet
+from graftwork.text_tables import DELIMITERS, read_table, require_column
+
+SUFFIXES = (*DELIMITERS, ".parquet")
+LAYOUT = "a .csv, .tsv or .parquet file, or a folder of them called train-*.parquet, test-*.parquet and so on"
+IN_FOLDER = re.compile(rf"({'|'.join(SPLIT_NAMES)})([-_.].*)?", re.IGNORECASE)
+ROWS_AT_ONCE = 512  # of a Parquet file with pictures in it
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns are called; `split` None: `split`, if there is such a column."""
+
+    picture: str
+    label: str
+    split: str | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture: its file or its bytes, and what the table says of it."""
+
+    place: str  # for people: `train-0.parquet 17`
+    picture: str | bytes | None  # a path as it is written, or the bytes of the file
+    label: str
+    split: str  # as it is written; empty for none
+
+
+@dataclass(frozen=True)
+class PictureTable:
+    """One file, and the split that its name tells, or an empty text."""
+
+    path: Path
+    split: str
+
+    def classes(self, columns: Columns) -> tuple[str, ...] | None:
+        """Return the classes' names where the file lists them and numbers its labels."""
+        if self.path.suffix.lower() != ".parquet":
+            return None
+        with open_parquet(self.path) as opened:
+            return class_names(opened, columns.label)
+
+    def rows(self, columns: Columns) -> Iterator[list[Row]]:
+        """Yield the rows, some at a time. Raises DataError for a file that can't be read, or lacks a column."""
+        parts = self._of_parquet(columns) if self.path.suffix.lower() == ".parquet" else self._of_text(columns)
+        for numbers, pictures, labels, splits in parts:
+            if splits is None:
+                splits = [self.split] * len(labels)
+            elif self.split:
+                self._require_own_split(numbers, splits)
+            yield [
+                Row(f"{self.path.name} {number}", picture, label, split)
+                for number, picture, label, split in zip(numbers, pictures, labels, splits, strict=True)
+            ]
+
+    def _of_text(self, columns: Columns) -> Iterator[tuple[Sequence[int], list[Any], list[str], list[str] | None]]:
+        table = read_table(self.path)
+        split = _split_column(columns, table.columns)
+        pictures, labels = table.column(columns.picture), table.column(columns.label)
+        yield table.numbers, pictures, labels, table.column(split) if split else None
+
+    def _of_parquet(self, columns: Columns) -> Iterator[tuple[Sequence[int], list[Any], list[str], list[str] | None]]:
+        with open_parquet(self.path) as opened:
+            names = opened.schema_arrow.names
+            picture, split = self._picture_column(opened.schema_arrow, columns), _split_column(columns, names)
+            for name in filter(None, (picture, columns.label, split)):
+                require_column(name, names, self.path)
+            classes, done = class_names(opened, columns.label), 0
+            wanted = [name for name in (picture, columns.label, split) if name]
+            for batch in opened.iter_batches(ROWS_AT_ONCE, columns=wanted):
+                numbers = range(done + 1, done + 1 + len(batch))
+                cells = {name: batch.column(name).to_pylist() for name in wanted}
+                written = [as_text(label) for label in cells[columns.label]]
+                labels = named(written, classes, numbers, self.path)
+                splits = [as_text(text) for text in cells[split]] if split else None
+                yield numbers, [_picture(cell) for cell in cells[picture]], labels, splits
+                done += len(batch)
+
+    def _picture_column(self, schema: Any, columns: Columns) -> str:
+        """Return the column of the settings, or else the only one that holds bytes."""
+        if columns.picture in schema.names:
+            return columns.picture
+        holding = [field.name for field in schema if _holds_bytes(field.type)]
+        return holding[0] if len(holding) == 1 else columns.picture
+
+    def _require_own_split(self, numbers: Sequence[int], splits: list[str]) -> None:
+        for number, split in zip(numbers, splits, strict=True):
+            if SPLIT_NAMES.get(split.strip().casefold()) != self.split:
+                raise DataError(
+                    f"Row {number} is of the split {split!r}, by the file's name it is of {self.split}",
+                    where=str(self.path), fix="rename the file, or correct the column",
+                )  # fmt: skip
+
+
+def picture_tables(path: Path) -> list[PictureTable]:
+    """Return the file, or the folder's files with their splits. Raises DataError where there are none."""
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        return [PictureTable(path, "")]
+    if not path.is_dir():
+        what = f"No table is read from a file ending in {path.suffix!r}" if path.exists() else "The table is missing"
+        raise DataError(what, where=str(path), expected=LAYOUT, fix="correct path in params.yaml")
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    matches = {file: IN_FOLDER.fullmatch(file.stem) for file in files}
+    unknown = [file.name for file, match in matches.items() if match is None]
+    if unknown or not files:
+        found = f"The folder's {listed(unknown, 5)} belong to no split" if unknown else "The folder holds no tables"
+        raise DataError(found, where=str(path), expected=LAYOUT, fix="name one file in params.yaml, or rename them")
+    return [PictureTable(file, SPLIT_NAMES[match[1].lower()]) for file, match in matches.items() if match]
+
+
+def _split_column(columns: Columns, names: Sequence[str]) -> str | None:
+    return columns.split or ("split" if "split" in names else None)
+
+
+def _holds_bytes(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    if types.is_struct(kind):
+        return any(field.name == "bytes" for field in kind)
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _picture(cell: Any) -> str | bytes | None:
+    """Return what a cell holds: bytes, or a path; of Hugging Face's pair the bytes, if there are any."""
+    if isinstance(cell, dict):
+        cell = cell.get("bytes") or cell.get("path")
+    return cell if isinstance(cell, str | bytes) else None

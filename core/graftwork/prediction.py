@@ -1,0 +1,111 @@
+"""Ask a model about picture files, some at a time, with the preprocessing that its evaluation had."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from graftwork.decoding import FORMATS, decode, quietly
+from graftwork.errors import DataError
+from graftwork.predictors import Predictor
+from graftwork.release import image_format
+
+BATCH = 64  # pictures in memory at once
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of one file."""
+
+    file: Path
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]  # of each class
+
+    @property
+    def best(self) -> tuple[int, int]:
+        """The likeliest class and the next, as indices."""
+        first, second = sorted(range(len(self.classes)), key=lambda index: -self.probabilities[index])[:2]
+        return first, second
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A path that can't be answered, and why."""
+
+    file: Path
+    why: str
+
+
+def answers(predictor: Predictor, paths: Sequence[Path], batch: int = BATCH) -> Iterator[Answer | Refusal]:
+    """Answer files, and all pictures in folders, in order; what can't be read is refused and the rest goes on.
+
+    Raises DataError where the model doesn't take pictures at all.
+    """
+    contract = predictor.contract
+    if contract.channels not in (1, 3) or contract.size < 2:
+        raise DataError(
+            f"The model takes {contract.channels} channels of {contract.size} × {contract.size}: no pictures",
+            expected="1 or 3 channels", fix="graftwork predict reads pictures only",
+        )  # fmt: skip
+    found = pictures(paths)
+    with ThreadPoolExecutor() as pool, quietly():
+        while some := list(islice(found, batch)):
+            yield from _answered(predictor, some, pool)
+
+
+def pictures(paths: Iterable[Path]) -> Iterator[Path | Refusal]:
+    """Yield files as they are named, and the pictures below folders in a fixed order; refuse what isn't there.
+
+    Links to folders are not entered; links to files may not lead out of the folder that was named.
+    """
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
+    for path in paths:
+        if path.is_dir():
+            empty = True
+            for file in _below(path, endings):
+                empty = False
+                yield file
+            if empty:
+                yield Refusal(path, "the folder holds no pictures")
+        elif path.is_file():
+            yield path
+        else:
+            yield Refusal(path, "there is no such file" if not path.exists() else "neither a file nor a folder")
+
+
+def _below(root: Path, endings: set[str]) -> Iterator[Path | Refusal]:
+    inside = root.resolve()
+    for folder, below, names in os.walk(root):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(names):
+            file = Path(folder, name)
+            if file.suffix.lower() not in endings or name.startswith("."):
+                continue
+            if file.is_symlink() and not file.resolve().is_relative_to(inside):
+                yield Refusal(file, "a link that leads out of the folder")
+            else:
+                yield file
+
+
+def _answered(
+    predictor: Predictor, some: Sequence[Path | Refusal], pool: ThreadPoolExecutor
+) -> Iterator[Answer | Refusal]:  # fmt: skip
+    """Yield a batch's answers and refusals in the order of its files."""
+    image, classes = image_format(predictor.contract), predictor.contract.classes
+    decoded = list(pool.map(lambda one: one.why if isinstance(one, Refusal) else decode(one, image), some))
+    pixels = [found for found in decoded if not isinstance(found, str)]
+    given = iter(predictor(torch.from_numpy(np.stack(pixels))).tolist() if pixels else ())
+    for one, found in zip(some, decoded, strict=True):
+        if isinstance(found, str):
+            yield one if isinstance(one, Refusal) else Refusal(one, found)
+        else:
+            assert isinstance(one, Path)
+            yield Answer(one, classes, tuple(next(given)))

@@ -1,0 +1,94 @@
+"""Read CSV and TSV files, every cell as the text that stands there."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from graftwork.annotations import refuse_rows
+from graftwork.errors import DataError, did_you_mean, listed
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+NAMES = {",": "commas", "\t": "tabs"}
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table's cells; `numbers` are the rows' in the file, as a spreadsheet counts them: the first is 1."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: list[list[str]]
+    numbers: list[int]
+
+    def column(self, name: str) -> list[str]:
+        """Return a column's cells. Raises DataError where there is none of this name."""
+        require_column(name, self.columns, self.path)
+        place = self.columns.index(name)
+        return [row[place] for row in self.rows]
+
+
+def require_column(name: str, columns: Sequence[str], path: Path) -> None:
+    """Raise DataError unless the table has exactly one column of this name."""
+    if columns.count(name) != 1:
+        raise DataError(
+            f"The table has {columns.count(name) or 'no'} column{'s' * (name in columns)} {name!r}", where=str(path),
+            expected=f"one column of this name; there are {listed(map(repr, columns))}",
+            fix=did_you_mean(name, columns) or "rename the column, or name yours in the dataset's settings",
+        )  # fmt: skip
+
+
+def read_table(path: Path) -> TextTable:
+    """Read a file whose first row names its columns."""
+    numbers, rows = read_rows(path)
+    return with_header(path, numbers, rows)
+
+
+def with_header(path: Path, numbers: list[int], rows: list[list[str]]) -> TextTable:
+    """Take the first row as the names of the columns. Raises DataError for rows that are shorter or longer."""
+    columns = tuple(name.strip() for name in rows[0])
+    require_width(path, numbers[1:], rows[1:], len(columns))
+    if not rows[1:]:
+        raise DataError("The table has a header and no rows", where=str(path), fix="is it the right file?")
+    return TextTable(path, columns, rows[1:], numbers[1:])
+
+
+def require_width(path: Path, numbers: list[int], rows: list[list[str]], width: int) -> None:
+    """Raise DataError unless each row has so many cells."""
+    wrong = [f"{number} ({len(row)})" for number, row in zip(numbers, rows, strict=True) if len(row) != width]
+    usual = Counter(map(len, rows)).most_common(1)[0][0] if rows else width
+    fix = f"quote cells that hold {NAMES[DELIMITERS[path.suffix.lower()]]}, and fill in what is missing"
+    refuse_rows(wrong, f"other than {width} cells{f' (most have {usual})' * (usual != width)}", str(path), fix)
+
+
+def read_rows(path: Path) -> tuple[list[int], list[list[str]]]:
+    """Return the rows that aren't empty, with their numbers in the file.
+
+    The delimiter is the extension's. A byte-order mark is passed over; anything but UTF-8 is refused.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(
+            f"The table can't be read: {error.strerror}", where=str(path), fix="correct path in params.yaml"
+        ) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"The table isn't UTF-8: byte {error.object[error.start]:#04x} in line {line}", where=str(path),
+            expected="UTF-8, with or without a byte-order mark",
+            fix=f"iconv -f WINDOWS-1252 -t UTF-8 {path.name}, or whatever its encoding is",
+        ) from None  # fmt: skip
+    try:
+        delimiter = DELIMITERS[path.suffix.lower()]
+        found = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise DataError(f"The table can't be read: {error}", where=str(path), fix="mend its quotation marks") from None
+    kept = [(number, row) for number, row in enumerate(found, 1) if any(cell.strip() for cell in row)]
+    if not kept:
+        raise DataError("The table is empty", where=str(path), fix="is it the right file?")
+    return [number for number, _ in kept], [row for _, row in kept]

@@ -1,0 +1,169 @@
+"""The text of params.yaml for a user's own data: the template, with what a look at the data found filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from graftwork.errors import SettingsError, did_you_mean
+from graftwork.registry import Registry
+from graftwork.survey import Survey, survey
+from graftwork_flows.params_text import ParamsText
+
+WEIGHT_FILES = {
+    ".safetensors": "safetensors", ".pth": "torch", ".pt": "torch", ".bin": "torch", ".h5": "keras", ".keras": "keras",
+}  # fmt: skip
+HUB = "timm:"
+FEW = 300  # labels of a first run: a verdict in minutes
+LARGE = 96  # pixels; of larger images a first run takes so many
+EMBEDDED = "data/fashion_mnist.npz"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for: where the target's data is, what weights come from, and the model."""
+
+    target: str
+    source: str | None = None
+    model: str | None = None
+
+
+def own_params(template: str, folder: Path, wish: Wish, registry: Registry) -> tuple[str, list[str]]:
+    """Return params.yaml for a workspace in `folder`, and what was found, in lines. Raises DataError, SettingsError."""
+    path = Path(wish.target).expanduser().resolve()
+    found = survey(path, registry)
+    text = _with_target(ParamsText.of(template), found, _as_seen_from(folder, path))
+    if wish.model:
+        text = text.with_value("model", _model(wish.model))
+    if wish.source is None:
+        return str(_with_embedded_source(text, found)), found.lines()
+    text = _with_source(text, folder, wish, registry)
+    return str(text), found.lines()
+
+
+def _with_target(text: ParamsText, found: Survey, path: str) -> ParamsText:
+    vectors = found.sides[2] == 1
+    side = found.sides[1] if found.sides[1] <= LARGE else LARGE
+    values = {
+        "image.size": str(side),
+        "image.channels": str(found.channels),
+        "data.target.dataset": found.dataset,
+        "data.target.path": path,
+        "data.target.validation": "null" if "validation" in found.splits else "0.2",
+        "data.target.test": "null" if "test" in found.splits else "0.2",
+        "data.target.labels": _labels(found),
+        "data.target.augmentation": "[flip]" if found.channels == 3 and not vectors else "[]",
+    }
+    if vectors:
+        values["model"] = "{mlp: {hidden: [64, 32]}}"
+    for key, value in values.items():
+        text = text.with_value(key, value)
+    return text.with_remarks("data.target", *(f"  {line}" for line in found.lines()))
+
+
+def _labels(found: Survey) -> str:
+    """Take some of many labels, so that the first verdict comes within minutes."""
+    count = sum(found.training)
+    if not count > 2 * FEW > 4 * len(found.classes):
+        return "null"
+    return f"{FEW} # of {count:,}: a first verdict within minutes; null: all"
+
+
+def _with_embedded_source(text: ParamsText, found: Survey) -> ParamsText:
+    """Keep the embedded pictures of clothes as the source, all ten classes of them."""
+    if found.sides[2] == 1:
+        raise SettingsError(
+            "There is no embedded source for vectors", expected="--source PATH, vectors with as many features",
+            fix="name a file of vectors to pretrain on",
+        )  # fmt: skip
+    return text.with_value("data.source.dataset", "fashion_mnist")
+
+
+def _with_source(text: ParamsText, folder: Path, wish: Wish, registry: Registry) -> ParamsText:
+    source = wish.source or ""
+    file = Path(source).expanduser().resolve()
+    if source.startswith(HUB):
+        name = source.removeprefix(HUB)
+        text = text.with_block("origins", f"pretrained: {{timm: {{name: {name}}}}}")
+        architecture = name.rpartition("/")[2].partition(".")[0]
+        return _with_import(
+            text, "safetensors", "data/origins/pretrained/model.safetensors", wish.model or architecture
+        )
+    if file.suffix.lower() in WEIGHT_FILES and file.is_file():
+        reader = WEIGHT_FILES[file.suffix.lower()]
+        return _with_import(text, reader, _as_seen_from(folder, file), wish.model or _architecture(file, reader))
+    if not file.exists():
+        return _with_named_set(text, source, registry)
+    found = survey(file, registry)
+    return _with_source_data(text, found, _as_seen_from(folder, file))
+
+
+def _with_source_data(text: ParamsText, found: Survey, path: str) -> ParamsText:
+    values = {
+        "data.source.dataset": found.dataset,
+        "data.source.path": path,
+        "data.source.validation": "null" if "validation" in found.splits else "0.1",
+        "data.source.test": "null" if "test" in found.splits else "0.1",
+    }
+    for key, value in values.items():
+        text = text.with_value(key, value)
+    return text.with_remarks("data.source", *(f"  {line}" for line in found.lines()))
+
+
+def _with_named_set(text: ParamsText, name: str, registry: Registry) -> ParamsText:
+    """Take a published data set, by the name that an origin plugin knows it under."""
+    from typing import get_args, get_type_hints
+
+    published: dict[str, str] = {}
+    for plugin in registry.named("origin"):
+        hint = get_type_hints(plugin.factory).get("name") if hasattr(plugin.factory, "PUBLISHED") else None
+        published |= {known: f"{{{plugin.name}: {{name: {known}}}}}" for known in get_args(hint)}
+        if plugin.name == "digits":
+            published["digits"] = "digits"
+    if name not in published:
+        raise SettingsError(
+            f"The source {name!r} is neither a path nor a name that is known", where="--source",
+            expected=f"a path, timm:NAME, or one of: {', '.join(sorted(published))}",
+            fix=did_you_mean(name, published) or "correct the path",
+        )  # fmt: skip
+    text = text.with_block("origins", f"{name}: {published[name]}")
+    text = text.with_value("data.source.dataset", "npz").with_value("data.source.validation", "0.1")
+    own_test = "0.2" if name == "digits" else "null"
+    return text.with_value("data.source.path", f"data/origins/{name}/{name}.npz").with_value(
+        "data.source.test", own_test
+    )
+
+
+def _with_import(text: ParamsText, reader: str, path: str, model: str) -> ParamsText:
+    """Start from weights that were trained elsewhere; fine-tuning them wants smaller steps and fewer epochs."""
+    text = text.without("data.source").with_value("sources", "[pretrained]").with_value("model", _model(model))
+    text = text.with_block("imports", f"pretrained: {{weights: {reader}, path: {path}}}")
+    few = {"seeds": "[0, 1, 2]", "finetune.epochs": "10", "finetune.batch_size": "32", "finetune.lr": "0.001"}
+    for key, value in few.items():
+        text = text.with_value(key, value)
+    return text.with_value("finetune.validate_every_epochs", "2")
+
+
+def _model(name: str) -> str:
+    return name if name in ("mlp", "lenet", "small_cnn") else f"{{timm: {{name: {name}}}}}"
+
+
+def _architecture(file: Path, reader: str) -> str:
+    """Return timm's name for the model in a file, by the file's own name. Raises SettingsError for another."""
+    from graftwork import torchvision_operators
+
+    torchvision_operators.define_missing()
+    import timm
+
+    name = file.name.partition(".")[0]
+    if reader != "keras" and timm.is_model(name):
+        return name
+    raise SettingsError(
+        f"The file's name doesn't tell of what model {file.name} holds the weights", where="--source",
+        expected="a name that begins with one of timm's models", fix="add --model NAME, such as --model resnet18",
+    )  # fmt: skip
+
+
+def _as_seen_from(folder: Path, path: Path) -> str:
+    """Return a path inside the workspace relative to it, another as it is."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()

@@ -1,0 +1,1 @@
+"""What the readers of the classic data sets share."""

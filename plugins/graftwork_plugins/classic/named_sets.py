@@ -1,0 +1,104 @@
+"""The named sets: what each is, how large, under which terms, and how its own files are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from graftwork.images import RawImages
+from graftwork_plugins.classic import own_files, pictures
+
+Files = dict[str, Path]  # a set's own files by name, each verified
+DIGITS = tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A set of images of one size, which becomes one .npz."""
+
+    shape: tuple[int, int, int]  # channels, height, width
+    train: int  # images
+    test: int
+    classes: tuple[str, ...]
+    read: Callable[[Files], RawImages]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A set of encoded pictures, which become class folders, in folders of splits where it has any."""
+
+    count: int
+    unfold: Callable[[Files, Path], int]  # writes them, and returns how many
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """A set's title, site and licence as far as we know it, torchvision's folder for it, and its form."""
+
+    title: str
+    homepage: str
+    licence: str
+    folder: str
+    form: Arrays | Pictures
+
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+STL10 = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
+CIFAR100 = (
+    "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl", "boy",
+    "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair", "chimpanzee", "clock",
+    "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant", "flatfish", "forest",
+    "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp", "lawn_mower", "leopard", "lion", "lizard",
+    "lobster", "man", "maple_tree", "motorcycle", "mountain", "mouse", "mushroom", "oak_tree", "orange", "orchid",
+    "otter", "palm_tree", "pear", "pickup_truck", "pine_tree", "plain", "plate", "poppy", "porcupine", "possum",
+    "rabbit", "raccoon", "ray", "road", "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk", "skyscraper",
+    "snail", "snake", "spider", "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank", "telephone",
+    "television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf",
+    "woman", "worm",
+)  # fmt: skip
+FASHION = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+GREY, COLOUR = (1, 28, 28), (3, 32, 32)
+VGG = "https://www.robots.ox.ac.uk/~vgg/data"
+TORONTO = "https://www.cs.toronto.edu/~kriz/cifar.html"
+
+SETS = {
+    "mnist": NamedSet(
+        "MNIST", "http://yann.lecun.com/exdb/mnist/", "CC BY-SA 3.0", "MNIST/raw",
+        Arrays(GREY, 60_000, 10_000, DIGITS, own_files.idx(DIGITS)),
+    ),
+    "fashion_mnist": NamedSet(
+        "Fashion-MNIST", "https://github.com/zalandoresearch/fashion-mnist", "MIT", "FashionMNIST/raw",
+        Arrays(GREY, 60_000, 10_000, FASHION, own_files.idx(FASHION)),
+    ),
+    "kmnist": NamedSet(
+        "Kuzushiji-MNIST", "http://codh.rois.ac.jp/kmnist/", "CC BY-SA 4.0", "KMNIST/raw",
+        Arrays(GREY, 60_000, 10_000, KUZUSHIJI, own_files.idx(KUZUSHIJI)),
+    ),
+    "cifar10": NamedSet(
+        "CIFAR-10", TORONTO, "none stated", "", Arrays(COLOUR, 50_000, 10_000, CIFAR10, own_files.cifar),
+    ),
+    "cifar100": NamedSet(
+        "CIFAR-100", TORONTO, "none stated", "", Arrays(COLOUR, 50_000, 10_000, CIFAR100, own_files.cifar),
+    ),
+    "svhn": NamedSet(
+        "Street View House Numbers", "http://ufldl.stanford.edu/housenumbers/", "non-commercial use only", "",
+        Arrays(COLOUR, 73_257, 26_032, DIGITS, own_files.svhn(DIGITS)),
+    ),
+    "stl10": NamedSet(
+        "STL-10", "https://cs.stanford.edu/~acoates/stl10/", "none stated", "",
+        Arrays((3, 96, 96), 5_000, 8_000, STL10, own_files.stl10(STL10)),
+    ),
+    "flowers102": NamedSet(
+        "Oxford 102 Flower", f"{VGG}/flowers/102/", "none stated", "flowers-102", Pictures(8_189, pictures.flowers),
+    ),
+    "oxford_iiit_pet": NamedSet(
+        "Oxford-IIIT Pet", f"{VGG}/pets/", "CC BY-SA 4.0", "oxford-iiit-pet", Pictures(7_349, pictures.pets),
+    ),
+    "eurosat": NamedSet(
+        "EuroSAT (RGB)", "https://github.com/phelber/eurosat", "MIT", "eurosat", Pictures(27_000, pictures.eurosat),
+    ),
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""Readers of weights that were trained elsewhere."""

@@ -1,0 +1,51 @@
+"""Weights in safetensors: Graftwork's own, and anyone's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from graftwork.errors import WeightsError
+from graftwork.foreign import ForeignWeights, plain, verified
+from graftwork.weights import METADATA_KEY, load_weights
+from graftwork_plugins.weights.sidecar import beside
+
+MOST_METADATA = 500  # characters of a value
+
+
+@dataclass(frozen=True)
+class Safetensors:
+    """A .safetensors file. What it is like is read from Graftwork's contract in it, or from a config.json beside it.
+
+    `sha256`, or its beginning, is compared: a flipped bit shows in no other way.
+    """
+
+    sha256: str | None = None
+
+    def read(self, path: Path) -> ForeignWeights:
+        """Read the file; raises WeightsError for one that is damaged or isn't safetensors."""
+        verified(path, self.sha256)
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                own = METADATA_KEY in metadata
+                tensors = {} if own else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(
+                f"The file of weights is damaged, or isn't safetensors: {error}", where=str(path),
+                expected="a .safetensors file", fix="fetch it anew; for .pth or .bin use weights: torch",
+            ) from None  # fmt: skip
+        if own:
+            return _own(path)
+        known = beside(path)
+        told = {key: value[:MOST_METADATA] for key, value in sorted(metadata.items())}
+        return ForeignWeights(plain(tensors, path), **known | {"origin": {**known.get("origin", {}), **told}})
+
+
+def _own(path: Path) -> ForeignWeights:
+    tensors, contract = load_weights(path)
+    return ForeignWeights(
+        tensors, contract.classes, contract.mean, contract.std, contract.size, {"contract": contract.provenance}
+    )

@@ -1,0 +1,83 @@
+"""One picture becomes the pixels that people see, from a file as from bytes, or a reason why not."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from graftwork.decoding import decode, quietly
+from graftwork.settings import ImageFormat
+
+GREY, COLOUR = ImageFormat(size=8, channels=1), ImageFormat(size=8, channels=3)
+SMOOTH = np.add.outer(np.arange(256), np.arange(256)) // 2
+
+
+def stored(picture: Image.Image, kind: str, **options: object) -> bytes:
+    target = io.BytesIO()
+    picture.save(target, kind, **options)
+    return target.getvalue()
+
+
+def pixels(source: Path | bytes, image: ImageFormat = GREY) -> NDArray[np.uint8]:
+    found = decode(source, image)
+    assert not isinstance(found, str), found
+    return found
+
+
+def test_bytes_are_decoded_as_the_file_that_holds_them(tmp_path: Path) -> None:
+    content = stored(Image.fromarray(SMOOTH.astype(np.uint8)), "jpeg")
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert np.array_equal(pixels(content), pixels(tmp_path / "a.jpg"))
+
+
+@pytest.mark.parametrize(("image", "shape"), [(GREY, (1, 8, 8)), (COLOUR, (3, 8, 8))])
+def test_pixels_have_the_format_and_lie_in_order(image: ImageFormat, shape: tuple[int, ...]) -> None:
+    found = pixels(stored(Image.new("RGB", (30, 10), (10, 20, 30)), "png"), image)
+    assert found.shape == shape and found.dtype == np.uint8 and found.flags.c_contiguous
+
+
+def test_a_large_jpeg_is_decoded_small_and_looks_as_if_it_had_not_been() -> None:
+    large = Image.fromarray(SMOOTH.astype(np.uint8)).resize((2048, 1536))
+    whole = pixels(stored(large, "png")).astype(int)
+    assert np.abs(pixels(stored(large, "jpeg", quality=95)) - whole).max() <= 2
+
+
+def test_of_an_animation_the_first_frame_is_taken() -> None:
+    frames = [Image.new("L", (9, 9), level) for level in (40, 90)]
+    assert (pixels(stored(frames[0], "gif", save_all=True, append_images=frames[1:])) == 40).all()
+
+
+def test_a_picture_of_one_pixel_fills_the_square() -> None:
+    assert (pixels(stored(Image.new("L", (1, 1), 7), "png")) == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "empty file"), (b"<html>404</html>", "not an image"), (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image")],
+)
+def test_what_is_no_picture_says_so(content: bytes, reason: str) -> None:
+    assert decode(content, GREY) == reason
+
+
+@pytest.mark.parametrize("side", [8000, 14000])  # the latter is beyond Pillow's own limit, too
+def test_too_many_pixels_are_refused_from_the_header(side: int) -> None:
+    with quietly():
+        found = decode(stored(Image.new("1", (side, side)), "png"), GREY)
+    assert isinstance(found, str) and "pixels" in found
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "bmp", "gif", "tiff"])
+def test_damaged_bytes_give_pixels_or_a_reason_and_never_an_error(kind: str) -> None:
+    whole, rng = stored(Image.fromarray(SMOOTH[:64, :64].astype(np.uint8)), kind), np.random.default_rng(0)
+    with quietly():
+        for _ in range(60):
+            damaged = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+            for place in rng.integers(0, len(damaged), 5):
+                damaged[place] = rng.integers(256)
+            found = decode(bytes(damaged), COLOUR)
+            assert found if isinstance(found, str) else found.shape == (3, 8, 8)

@@ -1,0 +1,165 @@
+"""The card: readable by the hub, safe with any text, and its recipes work."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from contextlib import chdir, redirect_stdout
+from dataclasses import replace
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+from PIL import Image
+from ruamel.yaml import YAML
+
+from graftwork.markdown import as_code, as_yaml, escaped, one_line
+from graftwork.model_card import render_card
+from graftwork.prediction import Answer, answers
+from graftwork.predictors import open_model
+from graftwork.release import Release
+from tests.core.exports import CLASSES, STORY
+from tests.core.small import REGISTRY
+
+OURS = {"h1", "h2", "p", "ul", "li", "code", "pre", "strong", "table", "thead", "tbody", "tr", "th", "td"}
+
+
+class Page(HTMLParser):
+    """Collects the tags that a browser would obey, and the text of each table's cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def card(resnet: Release) -> str:
+    return render_card(resnet, STORY, {"timm": 0.0, "onnx": 3e-7}, weights=True, name='my "model": <b>')
+
+
+def front(card: str) -> dict[str, Any]:
+    _, head, _ = card.split("---\n", 2)
+    parsed: dict[str, Any] = YAML(typ="safe", pure=True).load(head)
+    return parsed
+
+
+def shown(card: str) -> Page:
+    page = Page()
+    page.feed(MarkdownIt("commonmark", {"html": True}).enable("table").render(card.split("---\n", 2)[2]))
+    return page
+
+
+def test_the_hub_can_read_its_head(card: str) -> None:
+    head = front(card)
+    assert head["library_name"] == "timm" and "onnx" in head["tags"]
+    assert "license" not in head
+    (model,) = head["model-index"]
+    assert model["name"] == 'my "model": <b>'
+    assert model["results"][0]["metrics"][0]["value"] == 0.81
+    assert model["results"][0]["dataset"] == {"type": "npz", "name": '"Cats": <b>all</b>', "split": "test"}
+
+
+def test_any_text_is_shown_and_not_obeyed(card: str) -> None:
+    page = shown(card)
+    assert set(page.tags) <= {
+        "h1",
+        "h2",
+        "p",
+        "ul",
+        "li",
+        "code",
+        "pre",
+        "strong",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+    }
+    for name in (*CLASSES, "<b>all</b>"):
+        assert re.sub(r"\s", " ", name) in page.text
+
+
+def test_every_class_is_one_row_of_four_cells(card: str) -> None:
+    rows = shown(card).tags.count("td")
+    assert rows == 2 * 3 + 4 * len(CLASSES)
+
+
+def test_it_tells_verdict_intervals_and_temperature(card: str) -> None:
+    assert "**Verdict: positive.**" in card
+    assert "+10.0 [+5.0, +15.0]" in card and "80.0 % [75.0, 85.0]" in card
+    assert "Divide the logits by 0.7" in card
+
+
+def test_only_what_the_model_was_made_of_is_listed(card: str) -> None:
+    assert "weights/target/full_copy" in card
+    assert "weights/target/freeze" not in card
+
+
+def test_scratch_has_a_card_without_a_gain(resnet: Release) -> None:
+    card = render_card(resnet, replace(STORY, gain=None, stack=()), {}, weights=True, name="scratch")
+    assert "Verdict" not in card
+    assert "from scratch, nothing is transferred" in card
+    assert front(card)["library_name"] == "graftwork"
+
+
+def test_many_classes_are_counted_not_listed(resnet: Release) -> None:
+    names = tuple(f"class {number}" for number in range(300))
+    many = replace(resnet, contract=resnet.contract.model_copy(update={"classes": names}))
+    story = replace(STORY, images=dict.fromkeys(STORY.images, (1,) * 300))
+    card = render_card(many, story, {}, weights=True, name="many")
+    assert "and 100 more." in card and "200 more classes are not shown" in card
+    assert "class 299" not in card
+
+
+def test_its_recipes_give_what_predict_gives(exported: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "copy"))
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(folder / "picture.png")
+    (answer,) = answers(open_model(folder, REGISTRY), [folder / "picture.png"])
+    assert isinstance(answer, Answer)
+    said = run_recipes((folder / "README.md").read_text(), folder)
+    assert len(said) == 2  # timm's and ONNX Runtime's
+    for line in said:
+        name, _, probability = line.rpartition(" ")
+        assert name == answer.classes[answer.best[0]]
+        assert float(probability) == pytest.approx(answer.probabilities[answer.best[0]], abs=1e-5)
+
+
+def run_recipes(card: str, folder: Path) -> list[str]:
+    """Run every block of Python in a card, and return what each printed."""
+    said = []
+    for block in re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL):
+        printed = StringIO()
+        with chdir(folder), redirect_stdout(printed):
+            exec(compile(block, "README.md", "exec"), {})
+        said.append(printed.getvalue().removesuffix("\n"))
+    return said
+
+
+@pytest.mark.parametrize("text", ["a`b", "``", "`", "a|b", "a\nb", "<b>"])
+def test_code_shows_its_text(text: str) -> None:
+    page = Page()
+    page.feed(MarkdownIt("commonmark").enable("table").render(f"|h|\n|-|\n|{as_code(text)}|\n"))
+    assert page.text.split("h", 1)[1].strip() == text.replace("\n", " ")
+
+
+@pytest.mark.parametrize("text", [*CLASSES, "\x7f\u202e", "\ud800", "yes", "a: b # c"])
+def test_yaml_gives_the_text_back(text: str) -> None:
+    assert YAML(typ="safe", pure=True).load(f"x: {as_yaml(text)}")["x"] == one_line(text)
+
+
+def test_what_turns_the_direction_of_a_text_is_taken_out() -> None:
+    assert escaped("a\u202eb") == "a�b"
