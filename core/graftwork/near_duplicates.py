@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graftwork.images import Images
+from graftwork.images import Images, Indices
 from graftwork.thumbnails import thumbnails
 
 MOST_BITS = 4  # of 64 that may differ
@@ -26,7 +26,6 @@ SIDE = 16
 MOST_CANDIDATES = 64  # of an image are looked at: where it has more, all its kind are alike
 CELLS, MOST_ROWS = 2**22, 64  # pairs, and images, compared at a time
 
-Numbers = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
 
@@ -39,7 +38,7 @@ class LookAlike:
     correlation: float  # of their small versions, 1 for the same picture
 
 
-def look_alikes(images: Images, held: Numbers, train: Numbers) -> list[LookAlike]:
+def look_alikes(images: Images, held: Indices, train: Indices) -> list[LookAlike]:
     """Return those of `held` that look like one of `train`, the most alike first; none where images are one pixel.
 
     Changes of size, brightness and compression are seen through; shifts, crops and mirror images aren't.
@@ -75,7 +74,7 @@ def _cosines(size: int) -> NDArray[np.float64]:
     return cosines
 
 
-def _candidates(shown: Hashes, known: Hashes) -> Iterator[tuple[Numbers, Numbers]]:
+def _candidates(shown: Hashes, known: Hashes) -> Iterator[tuple[Indices, Indices]]:
     """Yield places of hashes that differ in few bits, some rows of `shown` at a time: every pair is compared."""
     step = max(1, min(MOST_ROWS, CELLS // len(known)))
     for start in range(0, len(shown), step):

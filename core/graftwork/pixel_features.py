@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graftwork.images import Images
+from graftwork.images import Images, Indices
 from graftwork.thumbnails import thumbnails
 
 SIDE = 16
@@ -16,7 +16,7 @@ DIMENSIONS = 64
 BLOCK = 4096
 
 
-def pixel_features(images: Images, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+def pixel_features(images: Images, chosen: Indices) -> NDArray[np.float32]:
     """Return the chosen images' principal components (n, at most 64) of at most 16 × 16 pixels.
 
     Each channel is scaled to a standard deviation of 1 first, as its unit says nothing: vectors are images of one

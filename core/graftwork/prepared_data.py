@@ -51,7 +51,7 @@ class PreparedData:
     @classmethod
     def from_card(cls, name: str, card: Mapping[str, Any]) -> PreparedData | None:
         """Return what a card.json tells; None for that of an imported model, which has no images."""
-        if not card.get("splits"):
+        if not any(card["splits"]["train"]):
             return None
         origin, near = card.get("origin", {}), card.get("near_duplicates", {})
         return cls(

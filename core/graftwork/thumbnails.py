@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graftwork.images import Images
+from graftwork.images import Images, Indices
 
 BLOCK_BYTES = 2**25
 
 
-def thumbnails(images: Images, chosen: NDArray[np.int64], side: int) -> NDArray[Any]:
+def thumbnails(images: Images, chosen: Indices, side: int) -> NDArray[Any]:
     """Return the chosen images (n, C, side, side) in their own type, averaged over areas; never enlarged.
 
     Averages of uint8 are whole numbers' sums, exact in float64: their bits hang on no machine.

@@ -88,7 +88,7 @@ class _Loop:
         self.model = job.target.model
         self.plan = plan(job.strategy.phases(job.target, job.training.epochs))
         self.batches = max(1, len(job.train) // job.training.batch_size)  # a smaller last batch is left out
-        self.class_weights = class_weights(job.training.class_weights, job.run.train.labels)
+        self.class_weights = class_weights(job.training.class_weights, job.train.labels.to(job.machine.device))
         job.target.extra.to(job.machine.device)
         job.strategy.training_started(job.run)
         self.may_train = set(job.target.trainable())

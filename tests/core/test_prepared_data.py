@@ -59,7 +59,8 @@ def test_look_alikes_and_skipped_files_are_warned_of() -> None:
 
 
 def test_an_imported_model_has_no_data_and_a_card_of_before_has_no_look_alikes() -> None:
-    assert PreparedData.from_card("source", {"classes": ["a", "b"]}) is None
+    none = {"train": [0, 0], "validation": [0, 0], "test": [0, 0]}
+    assert PreparedData.from_card("source", card(splits=none)) is None
     old = {key: value for key, value in card().items() if key not in ("near_duplicates", "origin")}
     found = PreparedData.from_card("source", old)
     assert found is not None and found.look_alikes == {} and found.skipped == ()

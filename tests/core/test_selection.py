@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from graftwork.errors import PluginError
-from graftwork.images import Labels, Pixels
-from graftwork.selection import Features, Indices, Selector, every_class_first, interleaved
+from graftwork.images import Images, Indices, Labels
+from graftwork.selection import Features, Selector, every_class_first, interleaved
 
 IMAGES = np.zeros((20, 1, 8, 8), dtype=np.uint8)
 
@@ -52,7 +52,7 @@ def test_an_order_that_is_none_is_refused_by_the_selections_name(numbers: tuple[
 def test_features_of_another_source_are_made_of_the_chosen_images_and_only_when_asked_for() -> None:
     asked: list[list[int]] = []
 
-    def own(images: Pixels, chosen: Indices) -> Features:
+    def own(images: Images, chosen: Indices) -> Features:
         asked.append(chosen.tolist())
         return np.arange(len(chosen), dtype=np.float32)[:, None]
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from graftwork.files import read_json
-from graftwork.images import load_split
 from graftwork.layout import Layout
 from graftwork.progress import Quiet
 from graftwork.stages import Context
+from graftwork.storage import load_split
 from tests.core.small import REGISTRY
 from tests.core.tiny_workspace import run, tiny_settings
 

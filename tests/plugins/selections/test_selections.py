@@ -55,7 +55,7 @@ def raw(counts: list[int], size: int = 8) -> RawImages:
 def data(name: str, labels: int | None) -> DataSettings:
     return DataSettings(
         dataset=Use.model_validate("npz"), path="x", validation=0.2, test=0.2, augmentation=(), image=None,
-        labels=labels, selection=Use.model_validate(name),
+        storage="auto", labels=labels, selection=Use.model_validate(name),
     )  # fmt: skip
 
 
