@@ -37,31 +37,33 @@ def logme(features: Rows, labels: Rows) -> float:
     u, singular, _ = np.linalg.svd(rows, full_matrices=False)
     projected = u.T @ one_hot
     outside = ((one_hot - u @ projected) ** 2).sum(axis=0)
-    pairs = zip((projected**2).T, outside, strict=True)
-    return float(np.mean([_evidence(singular**2, inside, float(rest), len(rows)) for inside, rest in pairs]))
+    return float(_evidence(singular**2, projected**2, outside, len(rows)).mean())
 
 
-def _evidence(eigenvalues: Array, inside: Array, outside: float, count: int) -> float:
-    """Maximise the log evidence a row. Given t = α/β the best β is known, so that one dimension is left.
+def _evidence(eigenvalues: Array, inside: Array, outside: Array, count: int) -> Array:
+    """Maximise the log evidence a row of each label. Given t = α/β the best β is known: one dimension is left.
 
-    `inside` holds the label's squared components along the eigenvectors, `outside` what no feature reaches.
+    `inside` (eigenvalues, labels) holds the labels' squared components along the eigenvectors, `outside` (labels,) what
+    no feature reaches. The ratio is sought for all labels at once, between ever nearer points.
     """
-    from scipy.optimize import minimize_scalar
-
     scale = float(eigenvalues.mean()) or 1.0
 
-    def loss(log_ratio: float) -> float:
-        t = scale * 10.0**log_ratio
-        variance = (outside + (inside * (t / (eigenvalues + t))).sum()) / count
+    def loss(log_ratios: Array) -> Array:  # (points, labels), or (points, 1) for the same points of all
+        t = scale * 10.0 ** log_ratios[:, None, :]
+        kept = (inside * (t / (eigenvalues[:, None] + t))).sum(axis=1)
         # An eigenvalue of 0, as of a dead feature, adds nothing: so the sum runs over all D of them.
-        return float(np.log(2 * np.pi * np.e * variance) + np.log1p(eigenvalues / t).sum() / count) / 2
+        volume = np.log1p(eigenvalues[:, None] / t).sum(axis=1) / count
+        return np.asarray((np.log(2 * np.pi * np.e * (outside + kept) / count) + volume) / 2)
 
-    losses = [loss(ratio) for ratio in RATIOS]
-    best = int(np.argmin(losses))
-    bounds = RATIOS[max(best - 1, 0)], RATIOS[min(best + 1, len(RATIOS) - 1)]
-    return -min(
-        losses[best], float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-9}).fun)
-    )
+    points, step = np.asarray(RATIOS)[:, None], float(RATIOS[1] - RATIOS[0])
+    while True:
+        losses = loss(points)
+        best = losses.argmin(axis=0)
+        if step < 1e-9:
+            return np.asarray(-losses.min(axis=0))
+        middle = points[best, np.arange(len(best)) if points.shape[1] > 1 else 0]
+        points = np.clip(middle + step * np.linspace(-1, 1, 21)[:, None], RATIOS[0], RATIOS[-1])
+        step /= 10
 
 
 def leep(probabilities: Rows, labels: Rows) -> float:

@@ -14,7 +14,12 @@ WEIGHT_FILES = {
     ".safetensors": "safetensors", ".pth": "torch", ".pt": "torch", ".bin": "torch", ".h5": "keras", ".keras": "keras",
 }  # fmt: skip
 HUB = "timm:"
-FEW = 300  # labels of a first run: a verdict in minutes
+STRATEGIES = (  # a trunk of millions of parameters is slow to train on two cores: so few, and one that is quick
+    "scratch: []",
+    "full_copy: [full_copy]",
+    "features: [full_copy, feature_extract] # the head alone, on features computed once: seconds",
+)
+FEW = 200  # labels of a first run: a verdict in minutes
 LARGE = 96  # pixels; of larger images a first run takes so many
 WITH_VALIDATION = ("flowers102",)  # published data sets
 WITHOUT_TEST = ("digits", "eurosat")
@@ -148,10 +153,11 @@ def _with_import(text: ParamsText, reader: str, path: str, model: str) -> Params
     """Start from weights that were trained elsewhere; fine-tuning them wants smaller steps and fewer epochs."""
     text = text.without("data.source").with_value("sources", "[pretrained]").with_value("model", _model(model))
     text = text.with_block("imports", f"pretrained: {{weights: {reader}, path: {path}}}")
-    few = {"seeds": "[0, 1, 2]", "finetune.epochs": "10", "finetune.batch_size": "32", "finetune.lr": "0.001"}
+    few = {"seeds": "[0, 1, 2]", "finetune.epochs": "10", "finetune.batch_size": "16", "finetune.lr": "0.001"}
     for key, value in few.items():
         text = text.with_value(key, value)
-    return text.with_value("finetune.validate_every_epochs", "2")
+    text = text.with_block("strategies", *STRATEGIES)
+    return text.with_value("sweep.strategies", "[scratch, full_copy, features]")
 
 
 def _model(name: str) -> str:
