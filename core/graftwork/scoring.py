@@ -28,8 +28,8 @@ from graftwork.transferability import (
 
 T = TypeVar("T")
 
-MOST_IMAGES = 1000  # more would cost minutes, mostly for the intervals, and hardly narrow them
-REPEATS = 100
+MOST_IMAGES = 500  # more would cost minutes, mostly for the intervals, and hardly narrow them
+REPEATS = 50
 SHARES = (knn_accuracy, linear_probe_accuracy)  # scores between 0 and 1
 
 TITLES = {

@@ -10,6 +10,7 @@ import numpy as np
 
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
+from graftwork.names import printable
 from graftwork.registry import Registry
 from graftwork.settings import ImageFormat, Use
 
@@ -57,7 +58,7 @@ class Survey:
         size = f"{least}" if least == greatest else f"{least} to {greatest}, {median} in the median"
         uneven = f"; the largest has {self.imbalance:.1f} times as many images as the smallest"
         return [
-            f"{len(self.classes)} classes: {listed(self.classes)}",
+            f"{len(self.classes)} classes: {listed(map(printable, self.classes))}",
             f"{parts}{uneven if self.imbalance > 1.05 else ', balanced'}",
             f"{'grey' if self.channels == 1 else 'colour'}, {size} pixels"
             if greatest > 1

@@ -44,7 +44,8 @@ def check_before_run(context: Context) -> None:
     layout = context.layout
     for folder in (layout.root / "data", layout.root / "weights", layout.report, layout.private):
         require_writable(folder)
-    find_mirror(layout.root, context.settings.mirror)
+    if context.settings.origins:
+        find_mirror(layout.root, context.settings.mirror)
     for name, data in context.settings.data.items():
         _check_path(context, data.path, f"data.{name}.path", "a file or folder that the dataset plugin reads")
     for name, imported in context.settings.imports.items():
@@ -78,6 +79,11 @@ def _check_item(context: Context, name: str, item: str) -> None:
         "finetune": list(settings.strategies),
         "cells": [f"{source}-{strategy}" for source in settings.sources for strategy in settings.strategies],
     }.get(name, [""])
+    if not items:
+        raise StateError(
+            f"The stage {name} has nothing to do here", where="params.yaml", expected="an item among its settings",
+            fix=f"name one under {'origins' if name == 'obtain' else 'imports'}",
+        )  # fmt: skip
     if item not in items:
         raise StateError(
             f"The stage {name} has no item {item!r}", expected=f"one of: {', '.join(items)}" if items[0] else "no item",

@@ -10,7 +10,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from graftwork.errors import SettingsError, StateError, did_you_mean
-from graftwork.files import require_writable, write_text
+from graftwork.files import atomic_file, require_writable, write_text
 from graftwork.schema import schema_text
 from graftwork_flows.console import say
 from graftwork_flows.own_params import EMBEDDED, Wish, own_params
@@ -26,6 +26,8 @@ def initialise(
     Everything is looked at before anything is written. Raises StateError where a file is there already and the user
     doesn't want it written over; it is then kept beside the new one, with `.old` at the end of its name.
     """
+    if git and not shutil.which("git"):
+        raise StateError("git isn't installed", where=str(folder), fix="install it, or leave --git out")
     require_writable(folder)
     from graftwork_flows.listing import registry_at
 
@@ -96,14 +98,16 @@ def _write_data(folder: Path, params: str, recipe: str | None) -> None:
     """Put the embedded data, and a recipe's own files, where the settings name them."""
     if EMBEDDED in params:
         source = files("graftwork_plugins") / "data"
-        target = folder / EMBEDDED
-        target.parent.mkdir(exist_ok=True)
-        target.write_bytes((source / target.name).read_bytes())
+        _copy(source / Path(EMBEDDED).name, folder / EMBEDDED)
         write_text(folder / "data" / "LICENSE.fashion-mnist", (source / "LICENSE.fashion-mnist").read_text("utf-8"))
     for file in _recipe(recipe).iterdir() if recipe else ():
         if file.name != "params.yaml" and file.is_file():
-            (folder / "data").mkdir(exist_ok=True)
-            (folder / "data" / file.name).write_bytes(file.read_bytes())
+            _copy(file, folder / "data" / file.name)
+
+
+def _copy(source: Traversable, target: Path) -> None:
+    with atomic_file(target) as temporary:
+        temporary.write_bytes(source.read_bytes())
 
 
 def _template(name: str) -> str:
@@ -119,17 +123,12 @@ def _append(path: Path, lines: str) -> None:
 
 def _version_control(folder: Path, git: bool) -> None:
     """Set up DVC where it is missing; git too, where it is missing and asked for."""
-    inside = subprocess.run(["git", "rev-parse", "--git-dir"], cwd=folder, capture_output=True, check=False)
-    if git and inside.returncode:
-        if not shutil.which("git"):
-            raise StateError("git isn't installed", where=str(folder), fix="install it, or leave --git out")
+    if git and _depth_in_git(folder) is None:
         subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     if (folder / ".dvc").is_dir():
         return
-    git_root = subprocess.run(
-        ["git", "rev-parse", "--show-cdup"], cwd=folder, capture_output=True, text=True, check=False
-    )
-    kind = ["--no-scm"] if git_root.returncode else ["--subdir"] if git_root.stdout.strip() else []
+    depth = _depth_in_git(folder)
+    kind = ["--no-scm"] if depth is None else ["--subdir"] if depth else []
     for arguments in (["init", "--quiet", *kind], ["config", "core.analytics", "false"]):
         done = subprocess.run(
             [sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True, check=False
@@ -140,3 +139,11 @@ def _version_control(folder: Path, git: bool) -> None:
                 where=str(folder),
                 fix="run it by hand",
             )
+
+
+def _depth_in_git(folder: Path) -> str | None:
+    """Return `../` for each folder up to the top of a git repository; None outside of any, and without git."""
+    if not shutil.which("git"):
+        return None
+    found = subprocess.run(["git", "rev-parse", "--show-cdup"], cwd=folder, capture_output=True, text=True, check=False)
+    return None if found.returncode else found.stdout.strip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ WEIGHT_FILES = {
     ".safetensors": "safetensors", ".pth": "torch", ".pt": "torch", ".bin": "torch", ".h5": "keras", ".keras": "keras",
 }  # fmt: skip
 HUB = "timm:"
+PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")  # what YAML takes for a text
 STRATEGIES = (  # a trunk of millions of parameters is slow to train on two cores: so few, and one that is quick
     "scratch: []",
     "full_copy: [full_copy]",
@@ -132,6 +135,7 @@ def _with_named_set(text: ParamsText, name: str, registry: Registry) -> ParamsTe
     values = {
         "data.source.dataset": dataset,
         "data.source.path": f"{folder}/{name}.npz" if dataset == "npz" else folder,
+        "data.source.duplicates": "drop",  # the published CIFAR-100 has some
         "data.source.validation": "null" if name in WITH_VALIDATION else "0.1",
         "data.source.test": "0.2" if name in WITHOUT_TEST else "null",
     }
@@ -152,12 +156,27 @@ def _published(registry: Registry) -> dict[str, tuple[str, str]]:
 def _with_import(text: ParamsText, reader: str, path: str, model: str) -> ParamsText:
     """Start from weights that were trained elsewhere; fine-tuning them wants smaller steps and fewer epochs."""
     text = text.without("data.source").with_value("sources", "[pretrained]").with_value("model", _model(model))
-    text = text.with_block("imports", f"pretrained: {{weights: {reader}, path: {path}}}")
+    image = _trained_on(model)
+    text = text.with_block("imports", f"pretrained: {{weights: {reader}, path: {path}{image}}}")
     few = {"seeds": "[0, 1, 2]", "finetune.epochs": "10", "finetune.batch_size": "16", "finetune.lr": "0.001"}
     for key, value in few.items():
         text = text.with_value(key, value)
     text = text.with_block("strategies", *STRATEGIES)
     return text.with_value("sweep.strategies", "[scratch, full_copy, features]")
+
+
+def _trained_on(model: str) -> str:
+    """Return the import's images as timm knows them; nothing for a model that isn't timm's."""
+    from graftwork import torchvision_operators
+
+    torchvision_operators.define_missing()
+    import timm
+
+    card = timm.get_pretrained_cfg(model) if timm.is_model(model) else None
+    if card is None or len(card.input_size) != 3:
+        return ""
+    channels, side, _ = card.input_size
+    return f", image: {{size: {side}, channels: {channels}}}"
 
 
 def _model(name: str) -> str:
@@ -181,5 +200,6 @@ def _architecture(file: Path, reader: str) -> str:
 
 
 def _as_seen_from(folder: Path, path: Path) -> str:
-    """Return a path inside the workspace relative to it, another as it is."""
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+    """Return a path inside the workspace relative to it, another as it is; in quotes where YAML needs them."""
+    seen = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+    return seen if PLAIN.fullmatch(seen) else json.dumps(seen, ensure_ascii=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from graftwork.engine import prepare
 from graftwork.errors import DataError, SettingsError, listed
+from graftwork.names import printable
 from graftwork.prediction import Answer, Refusal, answers
 from graftwork.predictors import Ensemble, Predictor, from_release, open_model
 from graftwork.release import choose_release, every_release
@@ -50,11 +51,6 @@ def table(classes: Sequence[str], paths: Sequence[Path]) -> Callable[[Answer], s
 
     say(f"{'file':<{wide}}  {'class':<{name}}  probability  next best")
     return line
-
-
-def printable(text: object) -> str:
-    """Return a text with what a terminal would obey, or can't show, written out."""
-    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in str(text))
 
 
 def _of_workspace(root: Path, strategy: str | None, seed: int | None, ensemble: bool) -> Predictor:

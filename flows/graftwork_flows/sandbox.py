@@ -5,6 +5,7 @@ The worktree shares DVC's cache; the outcome is kept as a DVC experiment, the wo
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,9 @@ class Sandbox:
 @contextmanager
 def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sandbox]:
     """Yield a worktree that holds the workspace as it is, with `overrides` in its params.yaml."""
-    load_settings(workspace / PARAMS, overrides=overrides)  # wrong settings: say so before anything is made
+    settings = load_settings(workspace / PARAMS, overrides=overrides)  # wrong ones: say so before anything is made
+    if settings.mirror:  # which may be named as seen from the workspace
+        overrides = [*overrides, f"mirror={json.dumps(str(workspace / Path(settings.mirror).expanduser()))}"]
     top = _repository(workspace)
     tree = Layout(workspace).private / "worktrees" / name
     make_folder(tree.parent)
@@ -53,6 +56,7 @@ def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sa
         cache = _call(workspace, sys.executable, "-m", "dvc", "cache", "dir").strip()
         absolute = (workspace / ".dvc" / cache).resolve() if not Path(cache).is_absolute() else Path(cache)
         _call(root, sys.executable, "-m", "dvc", "config", "--local", "cache.dir", str(absolute))
+        _check_out_data(root)
         yield Sandbox(root, workspace, name)
     finally:
         subprocess.run(
@@ -83,6 +87,13 @@ def _copy_changes(workspace: Path, root: Path) -> None:
             shutil.copyfile(here, there)
         else:
             there.unlink(missing_ok=True)
+
+
+def _check_out_data(root: Path) -> None:
+    """Bring the user's own data, which git ignores where `dvc add` tracks it."""
+    added = _call(root, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.dvc")
+    if names := list(filter(None, added.split("\0"))):
+        _call(root, sys.executable, "-m", "dvc", "checkout", "--quiet", *names)
 
 
 def _write_params(path: Path, overrides: Sequence[str]) -> None:

@@ -94,6 +94,7 @@ def test_a_weight_file_takes_the_place_of_pretraining(tmp_path: Path) -> None:
     assert found.sources == ("pretrained",) and set(found.data) == {"target"}
     assert found.imports["pretrained"].path == weights.as_posix()
     assert found.model.settings == {"name": "test_resnet"}
+    assert str(found.image_of("pretrained")) == "160 × 160 pixels, colour"
     assert not (tmp_path / "w" / "data" / "fashion_mnist.npz").exists()
 
 
@@ -149,3 +150,17 @@ def test_an_unknown_recipe_is_told_the_choices(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no recipe 'vector'") as error:
         initialise(tmp_path, recipe="vector")
     assert "Did you mean vectors?" in error.value.fix
+
+
+def test_a_path_that_yaml_would_misread_stands_in_quotes(tmp_path: Path) -> None:
+    data = photos(tmp_path / "my pets #2: all, of them")
+    initialise(tmp_path / "w", Wish(str(data)))
+    assert settings(tmp_path / "w").data["target"].path == data.as_posix()
+
+
+def test_a_hostile_class_name_stays_in_its_remark(tmp_path: Path) -> None:
+    data = photos(tmp_path / "pets")
+    (data / "dog").rename(data / "dog\nseed: 99")
+    initialise(tmp_path / "w", Wish(str(data)))
+    assert settings(tmp_path / "w").seed == 0
+    assert r"dog\nseed: 99" in (tmp_path / "w" / "params.yaml").read_text()
