@@ -28,7 +28,6 @@ def initialise(
     """
     if git and not shutil.which("git"):
         raise StateError("git isn't installed", where=str(folder), fix="install it, or leave --git out")
-    require_writable(folder)
     from graftwork_flows.listing import registry_at
 
     found: list[str] = []
@@ -37,16 +36,17 @@ def initialise(
         params = _recipe(recipe).joinpath("params.yaml").read_text("utf-8")
     elif wish is not None:
         params, found = own_params(params, folder, wish, registry_at(folder))
+    require_writable(folder)
     _clear(folder, overwrite)
     write_text(folder / "params.yaml", params)
     write_text(folder / "dvc.yaml", _template("dvc.yaml"))
-    write_text(folder / "strategies" / "centre_logits.py", _template("centre_logits.py"))
+    _write_missing(folder / "strategies" / "centre_logits.py", _template("centre_logits.py"))
     for name in ("gitignore", "dvcignore"):
         _append(folder / f".{name}", _template(name))
     _write_data(folder, params, recipe)
     write_text(folder / "params.schema.json", schema_text(registry_at(folder)))
     _version_control(folder, git)
-    write_text(folder / ".dvc" / "plots" / "strategies.json", _template("plot.json"))
+    _write_missing(folder / ".dvc" / "plots" / "strategies.json", _template("plot.json"))
     for line in found:
         say(f"found: {line}")
     say(f"A workspace is in {folder}. Next: graftwork run -C {folder}")
@@ -82,7 +82,8 @@ def _clear(folder: Path, overwrite: bool) -> None:
             fix="graftwork init in another folder, or --overwrite, which keeps them as *.old",
         )  # fmt: skip
     for name in there:
-        (folder / name).replace(folder / f"{name}.old")
+        kept = (folder / f"{name}.old{number or ''}" for number in range(1000))
+        (folder / name).replace(next(path for path in kept if not path.exists()))
 
 
 def _agreed(there: list[str]) -> bool:
@@ -106,8 +107,15 @@ def _write_data(folder: Path, params: str, recipe: str | None) -> None:
 
 
 def _copy(source: Traversable, target: Path) -> None:
+    if target.is_file():
+        return
     with atomic_file(target) as temporary:
         temporary.write_bytes(source.read_bytes())
+
+
+def _write_missing(path: Path, text: str) -> None:
+    if not path.exists():
+        write_text(path, text)
 
 
 def _template(name: str) -> str:

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from graftwork.errors import SettingsError, did_you_mean
+from graftwork.errors import DataError, SettingsError, did_you_mean
+from graftwork.names import printable
 from graftwork.registry import Registry
 from graftwork.survey import Survey, survey
 from graftwork_flows.params_text import ParamsText
@@ -15,6 +16,7 @@ from graftwork_flows.params_text import ParamsText
 WEIGHT_FILES = {
     ".safetensors": "safetensors", ".pth": "torch", ".pt": "torch", ".bin": "torch", ".h5": "keras", ".keras": "keras",
 }  # fmt: skip
+PLAIN_NETS = ("mlp", "lenet", "small_cnn")
 HUB = "timm:"
 PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")  # what YAML takes for a text
 STRATEGIES = (  # a trunk of millions of parameters is slow to train on two cores: so few, and one that is quick
@@ -41,14 +43,30 @@ class Wish:
 def own_params(template: str, folder: Path, wish: Wish, registry: Registry) -> tuple[str, list[str]]:
     """Return params.yaml for a workspace in `folder`, and what was found, in lines. Raises DataError, SettingsError."""
     path = Path(wish.target).expanduser().resolve()
-    found = survey(path, registry)
+    found = _surveyed(folder, path, registry)
     text = _with_target(ParamsText.of(template), found, _as_seen_from(folder, path))
     if wish.model:
         text = text.with_value("model", _model(wish.model))
-    if wish.source is None:
-        return str(_with_embedded_source(text, found)), found.lines()
-    text = _with_source(text, folder, wish, registry)
-    return str(text), found.lines()
+    text = _with_source(text, folder, wish, registry) if wish.source else _with_embedded_source(text, found)
+    smaller = f"brought to {LARGE} pixels, which is quick; image.size asks for more"
+    return str(text), [*found.lines(), *([smaller] if found.sides[1] > LARGE else [])]
+
+
+def _surveyed(folder: Path, path: Path, registry: Registry) -> Survey:
+    """Look at data that may be read: of two classes or more, with nothing of the workspace's own in it."""
+    made = [folder / "data" / name for name in ("raw", "prepared", "origins")]
+    if any(own.is_relative_to(path) for own in made):
+        raise SettingsError(
+            "The workspace would write into this data", where=str(path), expected=f"a folder beside {made[0]}",
+            fix=f"move the data into {folder / 'data' / 'NAME'}, or make the workspace elsewhere",
+        )  # fmt: skip
+    found = survey(path, registry)
+    if len(found.classes) < 2:
+        raise DataError(
+            f"There is one class only: {printable(found.classes[0])}", where=str(path), expected="two classes or more",
+            fix="add images of another class, or name the folder above it",
+        )  # fmt: skip
+    return found
 
 
 def _with_target(text: ParamsText, found: Survey, path: str) -> ParamsText:
@@ -73,20 +91,21 @@ def _with_target(text: ParamsText, found: Survey, path: str) -> ParamsText:
 
 def _labels(found: Survey) -> str:
     """Take some of many labels, so that the first verdict comes within minutes."""
-    count = sum(found.training)
+    cut = 0.8 ** sum(name not in found.splits for name in ("validation", "test"))
+    count = int(cut * sum(found.training))
     if not count > 2 * FEW > 4 * len(found.classes):
         return "null"
     return f"{FEW} # of {count:,}: a first verdict within minutes; null: all"
 
 
 def _with_embedded_source(text: ParamsText, found: Survey) -> ParamsText:
-    """Keep the embedded pictures of clothes as the source, all ten classes of them."""
+    """Keep the embedded pictures of clothes as the source, as they are: grey and small."""
     if found.sides[2] == 1:
         raise SettingsError(
             "There is no embedded source for vectors", expected="--source PATH, vectors with as many features",
             fix="name a file of vectors to pretrain on",
         )  # fmt: skip
-    return text.with_value("data.source.dataset", "fashion_mnist")
+    return text.with_value("data.source.image", "{size: 28, channels: 1}")
 
 
 def _with_source(text: ParamsText, folder: Path, wish: Wish, registry: Registry) -> ParamsText:
@@ -96,6 +115,7 @@ def _with_source(text: ParamsText, folder: Path, wish: Wish, registry: Registry)
         name = source.removeprefix(HUB)
         text = text.with_block("origins", f"pretrained: {{timm: {{name: {name}}}}}")
         architecture = name.rpartition("/")[2].partition(".")[0]
+        _model(architecture)
         return _with_import(
             text, "safetensors", "data/origins/pretrained/model.safetensors", wish.model or architecture
         )
@@ -104,7 +124,7 @@ def _with_source(text: ParamsText, folder: Path, wish: Wish, registry: Registry)
         return _with_import(text, reader, _as_seen_from(folder, file), wish.model or _architecture(file, reader))
     if not file.exists():
         return _with_named_set(text, source, registry)
-    found = survey(file, registry)
+    found = _surveyed(folder, file, registry)
     return _with_source_data(text, found, _as_seen_from(folder, file))
 
 
@@ -180,7 +200,20 @@ def _trained_on(model: str) -> str:
 
 
 def _model(name: str) -> str:
-    return name if name in ("mlp", "lenet", "small_cnn") else f"{{timm: {{name: {name}}}}}"
+    """Return how params.yaml names a model. Raises SettingsError for one that nobody knows."""
+    from graftwork import torchvision_operators
+
+    torchvision_operators.define_missing()
+    import timm
+
+    if name in PLAIN_NETS:
+        return name
+    if timm.is_model(name):
+        return f"{{timm: {{name: {name}}}}}"
+    raise SettingsError(
+        f"Unknown model {name!r}", expected=f"one of timm's, or {', '.join(PLAIN_NETS)}",
+        fix=did_you_mean(name, [*PLAIN_NETS, *timm.list_models()]) or "timm.list_models() lists them",
+    )  # fmt: skip
 
 
 def _architecture(file: Path, reader: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from graftwork.files import atomic_folder, read_json, write_json
 from graftwork.images import RawImages
 from graftwork.stages import Context
+from graftwork.stages.obtain import require_obtained
 from graftwork.storage import choose_storage, decoded_bytes, load_images, save_images
 
 
@@ -22,6 +23,7 @@ def fetch(context: Context, data: str) -> None:
     """
     chosen, image = context.settings.data[data], context.settings.image_of(data)
     path = context.layout.root / chosen.path
+    require_obtained(context, chosen.path)
     raw: RawImages = context.registry.create("dataset", chosen.dataset).load(path, image)
     raw.check(where=str(path))
     storage = choose_storage(chosen.storage, raw.images, image)
