@@ -83,7 +83,7 @@ def desk(tmp_path: Path, *mirrored: str) -> Desk:
 def test_weights_come_from_the_hub_with_what_timm_knows_of_them(tmp_path: Path, folder: Path, hub: str) -> None:
     told = Timm("test_resnet").obtain(folder, desk(tmp_path))
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
-    found = Safetensors().read(folder / "model.safetensors")
+    found = Safetensors().read(folder)
     assert torch.equal(found.tensors["weight"], torch.arange(6.0))
     assert (found.mean, found.size, found.origin["tag"]) == ((0.5,) * 3, 160, "r160_in1k")
     assert (told["repository"], told["licence"]) == ("timm/test_resnet.r160_in1k", "apache-2.0")
@@ -92,7 +92,7 @@ def test_weights_come_from_the_hub_with_what_timm_knows_of_them(tmp_path: Path, 
 
 def test_anyones_repository_brings_its_own_config(tmp_path: Path, folder: Path, hub: str) -> None:
     Timm("hf-hub:someone/mine").obtain(folder, desk(tmp_path))
-    found = Safetensors().read(folder / "model.safetensors")
+    found = Safetensors().read(folder)
     assert (found.classes, found.mean, found.std, found.size) == (("a", "b"), (0.1,), (0.2,), 8)
 
 
@@ -106,7 +106,7 @@ def test_the_mirror_comes_before_the_network(tmp_path: Path, folder: Path, monke
     monkeypatch.setenv("GRAFTWORK_OFFLINE", "1")
     told = Timm("test_resnet.r160_in1k").obtain(folder, desk(tmp_path, "test_resnet.fp16.safetensors"))
     assert told["mirror"] == "test_resnet.fp16.safetensors"
-    assert Safetensors().read(folder / "model.safetensors").mean == (0.5,) * 3
+    assert Safetensors().read(folder).mean == (0.5,) * 3
 
 
 def test_of_several_mirrored_weights_the_tag_decides(tmp_path: Path, folder: Path) -> None:
@@ -140,4 +140,4 @@ def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path, folder: Path
 def test_the_real_mirror_serves_the_real_weights(tmp_path: Path, folder: Path, shared_data: Path) -> None:
     told = Timm("tf_efficientnet_lite0.in1k").obtain(folder, Desk(shared_data, tmp_path / "partial", Quiet()))
     assert told["sha256"].startswith("c4117a10") and told["licence"] == "apache-2.0"
-    assert Safetensors().read(folder / "model.safetensors").mean == (0.5,) * 3
+    assert Safetensors().read(folder).mean == (0.5,) * 3
