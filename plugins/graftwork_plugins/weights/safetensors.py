@@ -20,7 +20,8 @@ MOST_METADATA = 500  # characters of a value
 class Safetensors:
     """A .safetensors file, or a folder with one and perhaps a config.json that tells mean, std and classes.
 
-    Beside a single file config.json isn't read; Graftwork's own contract, in the file, tells more. `sha256`, or its beginning, is compared: a flipped bit shows in no other way.
+    Beside a single file config.json isn't read; Graftwork's own contract, in the file, tells more. `sha256`, or its
+    beginning, is compared: a flipped bit shows in no other way.
     """
 
     sha256: str | None = None

@@ -1,4 +1,4 @@
-"""A folder of weights, and the config.json in it, as timm and the Hugging Face hub write it: mean, std, size, classes."""
+"""A folder of weights with config.json, as timm and the Hugging Face hub write it: mean, std, size, classes."""
 
 from __future__ import annotations
 
