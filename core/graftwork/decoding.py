@@ -16,6 +16,7 @@ from graftwork.images import Pixels
 from graftwork.settings import ImageFormat
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow decodes dozens more; none is needed
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")  # of their files
 MOST_PIXELS = 50_000_000
 
 

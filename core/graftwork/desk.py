@@ -9,6 +9,8 @@ from pathlib import Path
 from graftwork.errors import SettingsError
 from graftwork.progress import Progress
 
+TOLD = "origin.json"  # beside the files: what they are
+
 
 @dataclass(frozen=True)
 class Desk:

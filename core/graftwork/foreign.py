@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class ForeignWeights:
 
     None stands for what it doesn't tell. `mean` and `std` are per channel, of pixels scaled to 0…1; `size` is the side
     of the images in pixels. `origin` says, as JSON, what else is known. `architecture` is there where the file
-    describes the net itself, as a chain of layers.
+    describes the net itself, as a chain of layers. `file` is what was read where the path names a folder.
     """
 
     tensors: dict[str, Tensor]
@@ -39,6 +39,25 @@ class ForeignWeights:
     size: int | None = None
     origin: dict[str, Any] = field(default_factory=dict)
     architecture: Chain | None = None
+    file: Path | None = None
+
+
+def weight_file(path: Path, suffixes: Sequence[str]) -> Path:
+    """Return the file of weights at a path: the path itself, or the one file in that folder that ends so.
+
+    Raises WeightsError where the folder holds none, or several.
+    """
+    if not path.is_dir():
+        return path
+    names = sorted(each.name for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
+    found = [name for name in names if name.lower().endswith(tuple(suffixes))]
+    if len(found) != 1:
+        raise WeightsError(
+            f"The folder holds {f'several files of weights: {listed(found)}' if found else 'no file of weights'}",
+            where=str(path), expected=f"exactly one file ending in {', '.join(suffixes)}",
+            fix="name the file itself under imports, or move the others" if found else "correct path under imports",
+        )  # fmt: skip
+    return path / found[0]
 
 
 def verified(path: Path, sha256: str | None = None) -> str:

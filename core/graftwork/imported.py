@@ -123,7 +123,8 @@ def _normalisation(
     raise DataError(
         "Nothing tells how the images were normalised", where=where,
         expected="mean and std per channel, of pixels scaled to 0…1",
-        fix="set both under imports: mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] are ImageNet's",
+        fix="set both under imports: mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] are ImageNet's; where a "
+        "config.json beside the weights tells them, name the folder as the path: beside a single file it isn't read",
     )  # fmt: skip
 
 

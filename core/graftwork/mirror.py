@@ -27,23 +27,27 @@ def all_in_mirror(desk: Desk, names: Sequence[str]) -> list[Path]:
     return [path for name in names if _stays_inside(name) and (path := desk.mirror / name).is_file()]
 
 
-def offline() -> bool:
-    """Return whether the environment forbids the network."""
-    return os.environ.get(OFFLINE, "").lower() not in ("", "0", "false", "no")
+def forbidding(*variables: str) -> str | None:
+    """Return the first of these environment variables that forbids the network; None where none does."""
+    return next((name for name in variables if os.environ.get(name, "").lower() not in ("", "0", "false", "no")), None)
 
 
-def require_online(desk: Desk, names: Sequence[str], url: str, refused: Sequence[str] = ()) -> None:
+def require_online(
+    desk: Desk, names: Sequence[str], url: str, refused: Sequence[str] = (), also: Sequence[str] = ()
+) -> None:  # fmt: skip
     """Raise DataError where the network is forbidden: name the file wanted, and where it may be put.
 
-    `refused` tells of files in the mirror that have the name but not the checksum.
+    `refused` tells of files in the mirror that have the name but not the checksum; `also` names variables that forbid
+    this part of the network, besides GRAFTWORK_OFFLINE.
     """
-    if not offline():
+    variable = forbidding(OFFLINE, *also)
+    if variable is None:
         return
     folder = desk.mirror or "a folder that GRAFTWORK_MIRROR, or mirror in params.yaml, names"
     why = f"; {'; '.join(refused)}" if refused else ""
     raise DataError(
-        f"{names[0]} isn't in the mirror, and {OFFLINE} forbids the network{why}", where=url,
-        expected=f"{' or '.join(names)} in {folder}", fix=f"put the file there, or unset {OFFLINE}",
+        f"{names[0]} isn't in the mirror, and {variable} forbids the network{why}", where=url,
+        expected=f"{' or '.join(names)} in {folder}", fix=f"put the file there, or unset {variable}",
     )  # fmt: skip
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from graftwork.annotations import SPLIT_NAMES, named
 from graftwork.errors import DataError, listed
-from graftwork.parquet_files import as_text, class_names, open_parquet
+from graftwork.parquet_files import as_text, class_names, holds_bytes, open_parquet
 from graftwork.text_tables import DELIMITERS, read_table, require_column
 
 SUFFIXES = (*DELIMITERS, ".parquet")
-LAYOUT = "a .csv, .tsv or .parquet file, or a folder of them called train-*.parquet, test-*.parquet and so on"
+LAYOUT = "a folder with one table, .csv, .tsv or .parquet, or with train-*.parquet, test-*.parquet and so on"
 IN_FOLDER = re.compile(rf"({'|'.join(SPLIT_NAMES)})([-_.].*)?", re.IGNORECASE)
 ROWS_AT_ONCE = 512  # of a Parquet file with pictures in it
 
@@ -92,7 +92,7 @@ class PictureTable:
         """Return the column of the settings, or else the only one that holds bytes."""
         if columns.picture in schema.names:
             return columns.picture
-        holding = [field.name for field in schema if _holds_bytes(field.type)]
+        holding = [field.name for field in schema if holds_bytes(field.type)]
         return holding[0] if len(holding) == 1 else columns.picture
 
     def _require_own_split(self, numbers: Sequence[int], splits: list[str]) -> None:
@@ -104,32 +104,58 @@ class PictureTable:
                 )  # fmt: skip
 
 
-def picture_tables(path: Path) -> list[PictureTable]:
-    """Return the file, or the folder's files with their splits. Raises DataError where there are none."""
-    if path.is_file() and path.suffix.lower() in SUFFIXES:
+def picture_tables(path: Path, file: str | None) -> list[PictureTable]:
+    """Return the folder's table called `file`; null: its files with their splits, or its only one.
+
+    The path may also be one .parquet file, which can hold all its pictures. Raises DataError where there are none, and
+    for a text table by itself: pictures that it names aren't part of the path, so their changes would go unnoticed.
+    """
+    if path.is_file() and path.suffix.lower() in DELIMITERS:
+        raise table_alone(path)
+    if path.is_file() and path.suffix.lower() in SUFFIXES and file is None:
         return [PictureTable(path, "")]
     if not path.is_dir():
         what = f"No table is read from a file ending in {path.suffix!r}" if path.exists() else "The table is missing"
         raise DataError(what, where=str(path), expected=LAYOUT, fix="correct path in params.yaml")
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    return _of_folder(path) if file is None else [PictureTable(_inside(path, file), "")]
+
+
+def table_alone(path: Path) -> DataError:
+    """Return the error for a path that is a table of pictures which lie outside it."""
+    return DataError(
+        "The path is a table by itself, and the pictures that it names aren't part of it", where=str(path),
+        expected="the folder that holds the table and its pictures, so that a change of either is noticed",
+        fix=f"path: {path.parent}, dataset: {{table: {{file: {path.name}}}}}",
+    )  # fmt: skip
+
+
+def _of_folder(folder: Path) -> list[PictureTable]:
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
     matches = {file: IN_FOLDER.fullmatch(file.stem) for file in files}
     unknown = [file.name for file, match in matches.items() if match is None]
+    if len(files) == len(unknown) == 1:
+        return [PictureTable(files[0], "")]
     if unknown or not files:
         found = f"The folder's {listed(unknown, 5)} belong to no split" if unknown else "The folder holds no tables"
-        raise DataError(found, where=str(path), expected=LAYOUT, fix="name one file in params.yaml, or rename them")
+        fix = "name one: dataset: {table: {file: labels.csv}}, or rename them" if unknown else "correct path"
+        raise DataError(found, where=str(folder), expected=LAYOUT, fix=fix)
     return [PictureTable(file, SPLIT_NAMES[match[1].lower()]) for file, match in matches.items() if match]
+
+
+def _inside(folder: Path, file: str) -> Path:
+    path = folder / file
+    if not path.resolve().is_relative_to(folder.resolve()) or path.suffix.lower() not in SUFFIXES:
+        raise DataError(
+            f"The table {file!r} isn't one of the folder's", where=str(folder),
+            expected=f"a file in it, ending in {', '.join(SUFFIXES)}", fix="correct file under dataset, or path",
+        )  # fmt: skip
+    if not path.is_file():
+        raise DataError("The table is missing", where=str(path), expected=LAYOUT, fix="correct file under dataset")
+    return path
 
 
 def _split_column(columns: Columns, names: Sequence[str]) -> str | None:
     return columns.split or ("split" if "split" in names else None)
-
-
-def _holds_bytes(kind: Any) -> bool:
-    import pyarrow.types as types
-
-    if types.is_struct(kind):
-        return any(field.name == "bytes" for field in kind)
-    return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
 def _picture(cell: Any) -> str | bytes | None:

@@ -76,7 +76,10 @@ class Rename(Frozen):
 
 
 class Import(Frozen):
-    """A source model that was trained elsewhere: a weight file, how it is read, and what its images are like."""
+    """A source model that was trained elsewhere: its weights, how they are read, and what its images are like.
+
+    `path` is a weight file, or a folder with one weight file in it, whose config.json is read too.
+    """
 
     weights: Use
     path: str = Field(min_length=1)

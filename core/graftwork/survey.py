@@ -8,22 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from graftwork.decoding import header, quietly
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.names import printable
+from graftwork.recognition import recognise
 from graftwork.registry import Registry
 from graftwork.settings import ImageFormat, Use
 
 LOOKED_AT = ImageFormat(size=64, channels=3)  # what images are brought to where a plugin can't tell of their sizes
-TELLTALE = {  # names inside a folder, and the plugin that reads such a folder
-    "*-idx[13]-ubyte*": "idx",
-    "*.idx[13]-ubyte*": "idx",
-    "data_batch_*": "cifar",
-    "batches.meta*": "cifar",
-    "train.bin": "cifar",
-    "*.parquet": "table",
-}
-SUFFIXES = {".npz": "npz", ".parquet": "table", ".csv": "table", ".tsv": "table", ".gz": "cifar", ".tgz": "cifar"}
+HEADERS = 400  # of pictures, all over the data
 
 
 @dataclass(frozen=True)
@@ -66,40 +60,43 @@ class Survey:
         ]
 
 
-def recognise(path: Path) -> str:
-    """Return the dataset plugin that reads what is at a path. Raises DataError for what none does."""
-    if path.is_dir():
-        found = next((plugin for name, plugin in TELLTALE.items() if any(path.glob(name))), None)
-        return found or "image_folder"
-    if path.is_file() and path.suffix.lower() in SUFFIXES:
-        plugin = SUFFIXES[path.suffix.lower()]
-        return "vectors" if plugin == "table" and _is_of_numbers(path) else plugin
-    what = "isn't there" if not path.exists() else "is of no kind that is known by its name"
-    raise DataError(
-        f"The data {what}", where=str(path),
-        expected="a folder of classes, or of idx, CIFAR or Parquet files; a file .npz, .csv, .tsv or .parquet",
-        fix="correct the path, or set dataset and path in params.yaml by hand",
-    )  # fmt: skip
-
-
 def survey(path: Path, registry: Registry) -> Survey:
     """Look at the data at a path: read its names, labels and the sizes of some images. Raises DataError."""
-    name = recognise(path)
-    plugin = registry.create("dataset", Use.model_validate(name))
-    if hasattr(plugin, "survey"):
-        found: Survey = plugin.survey(path)
-        return found
-    return survey_of(name, plugin.load(path, LOOKED_AT))
+    try:
+        name = recognise(path)
+        plugin = registry.create("dataset", Use.model_validate(name))
+        if hasattr(plugin, "survey"):
+            found: Survey = plugin.survey(path)
+            return found
+        return survey_of(name, plugin.load(path, LOOKED_AT), path)
+    except OSError as error:
+        raise DataError(
+            f"The data can't be read: {error.strerror or error}", where=str(error.filename or path),
+            expected="files that may be read", fix="look at their permissions, or correct the path",
+        ) from None  # fmt: skip
 
 
-def survey_of(dataset: str, raw: RawImages) -> Survey:
-    """Return what images that were read tell."""
+def survey_of(dataset: str, raw: RawImages, path: Path) -> Survey:
+    """Return what images that were read tell. Raises DataError for images that can't be trained on."""
+    raw.check(str(path))
     split = raw.split if raw.split is not None else np.full(len(raw.labels), "")
     side = min(raw.images.shape[2:])
     return Survey(
         dataset, raw.classes, counted(split.tolist(), raw.labels.tolist(), len(raw.classes)), raw.images.shape[1],
         (side, side, side),
     )  # fmt: skip
+
+
+def survey_of_pictures(
+    dataset: str, classes: Sequence[str], splits: Sequence[str], labels: Sequence[int], sources: Sequence[Path | bytes]
+) -> Survey:  # fmt: skip
+    """Return what labels tell, and the headers of some pictures; those that have none are passed over."""
+    some = sources[:: max(1, len(sources) // HEADERS)]
+    with quietly():
+        headers = [told for source in some if (told := header(source))] or [(64, 3)]
+    sides = sorted(side for side, _ in headers)
+    counts, channels = counted(splits, labels, len(classes)), max(channels for _, channels in headers)
+    return Survey(dataset, tuple(classes), counts, channels, (sides[0], sides[len(sides) // 2], sides[-1]))
 
 
 def counted(splits: Sequence[str], labels: Sequence[int], classes: int) -> dict[str, tuple[int, ...]]:
@@ -109,17 +106,3 @@ def counted(splits: Sequence[str], labels: Sequence[int], classes: int) -> dict[
         (split, np.array([label for s, label in zip(splits, labels, strict=True) if s == split])) for split in order
     ]
     return {split: tuple(np.bincount(found, minlength=classes).tolist()) for split, found in pairs}
-
-
-def _is_of_numbers(path: Path) -> bool:
-    """Tell a table of plain vectors from one that names images: a number begins its second line."""
-    if path.suffix.lower() == ".parquet":
-        return False
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        file.readline()
-        first = file.readline().replace("\t", ",").partition(",")[0].strip()
-    try:
-        float(first)
-    except ValueError:
-        return False
-    return True

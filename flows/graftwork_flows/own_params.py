@@ -116,9 +116,7 @@ def _with_source(text: ParamsText, folder: Path, wish: Wish, registry: Registry)
         text = text.with_block("origins", f"pretrained: {{timm: {{name: {name}}}}}")
         architecture = name.rpartition("/")[2].partition(".")[0]
         _model(architecture)
-        return _with_import(
-            text, "safetensors", "data/origins/pretrained/model.safetensors", wish.model or architecture
-        )
+        return _with_import(text, "safetensors", "data/origins/pretrained", wish.model or architecture)
     if file.suffix.lower() in WEIGHT_FILES and file.is_file():
         reader = WEIGHT_FILES[file.suffix.lower()]
         return _with_import(text, reader, _as_seen_from(folder, file), wish.model or _architecture(file, reader))

@@ -20,7 +20,7 @@ from graftwork_plugins.npz import select_classes
 
 @dataclass(frozen=True)
 class Idx:
-    """MNIST's files: a folder of train-images-idx3-ubyte(.gz) and its fellows, or one images file beside its labels.
+    """MNIST's files: a folder of train-images-idx3-ubyte(.gz) and its fellows, or of one images file and its labels.
 
     `classes` names the classes in order; without it a class is called by its label. `keep` takes some classes alone, by
     their place in that order, from 0.

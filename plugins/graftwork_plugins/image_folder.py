@@ -10,14 +10,14 @@ from typing import Literal
 
 import numpy as np
 
-from graftwork.decoding import decode, header, quietly, require_picture_format
+from graftwork.decoding import EXTENSIONS, decode, quietly, require_picture_format
+from graftwork.desk import TOLD
 from graftwork.encoded_images import THREADS, EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.settings import ImageFormat
-from graftwork.survey import Survey, counted
+from graftwork.survey import Survey, survey_of_pictures
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 SPLIT_FOLDERS = {
     "train": "train",
     "validation": "validation",
@@ -25,7 +25,6 @@ SPLIT_FOLDERS = {
     "valid": "validation",
     "test": "test",
 }
-LOOKED_AT = 400  # headers, all over the data
 LAYOUT = "<path>/<class>/*.jpg, or <path>/{train,validation,test}/<class>/*.jpg"
 
 
@@ -70,13 +69,8 @@ class ImageFolder:
         """Count all images, and look at the headers of some."""
         found = _scan(path)
         classes = _class_names(found, path)
-        some = found[:: max(1, len(found) // LOOKED_AT)]
-        with quietly():
-            headers = [told for entry in some if (told := header(entry.file))] or [(64, 3)]
-        sides = sorted(side for side, _ in headers)
-        counts = counted([e.split for e in found], [classes.index(e.label) for e in found], len(classes))
-        channels = max(channels for _, channels in headers)
-        return Survey("image_folder", tuple(classes), counts, channels, (sides[0], sides[len(sides) // 2], sides[-1]))
+        splits, labels = [e.split for e in found], [classes.index(e.label) for e in found]
+        return survey_of_pictures("image_folder", classes, splits, labels, [entry.file for entry in found])
 
 
 def _fault(file: Path, image: ImageFormat) -> str:
@@ -174,9 +168,9 @@ def _printable(path: Path) -> str:
 
 
 def _ignored(root: Path) -> dict[str, int]:
-    """Count the files that were passed over, by extension."""
+    """Count the files that were passed over, by extension; what an origin tells of the folder isn't the data's."""
     counts: dict[str, int] = {}
     for path in sorted(root.rglob("*")):
-        if path.is_file() and path.suffix.lower() not in EXTENSIONS:
+        if path.is_file() and path.suffix.lower() not in EXTENSIONS and path != root / TOLD:
             counts[path.suffix.lower() or "(none)"] = counts.get(path.suffix.lower() or "(none)", 0) + 1
     return counts

@@ -13,26 +13,28 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from graftwork.annotations import classes_of, refuse_rows, require_distinct, splits_of
-from graftwork.decoding import decode, header, quietly, require_picture_format
+from graftwork.decoding import decode, quietly, require_picture_format
 from graftwork.encoded_images import THREADS, EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
-from graftwork.picture_tables import Columns, PictureTable, Row, picture_tables
+from graftwork.picture_tables import Columns, PictureTable, Row, picture_tables, table_alone
 from graftwork.settings import ImageFormat
-from graftwork.survey import Survey, counted
+from graftwork.survey import Survey, survey_of_pictures
 
 Column = Annotated[str, Field(min_length=1)]
-LOOKED_AT = 400  # headers, all over the data
 
 
 @dataclass(frozen=True)
 class Table:
     """A table of pictures: a column of paths or of bytes, one of labels, and one of splits if there is one.
 
-    Paths are relative to the table's folder, or to `root` in it, and never lead out of it. `split_column` null: the
-    column `split`, if there is one. Pictures that can't be read end the run, or are skipped and listed.
+    The data's path is the folder that holds all; or one .parquet file with the pictures' bytes in it. `file` names the
+    table in the folder; null: its files train-*, test-* and so on, or its only table. Paths are relative to the folder,
+    or to `root` in it, and never lead out of it. `split_column` null: the column `split`, if there is one. Pictures
+    that can't be read end the run, or are skipped and listed.
     """
 
+    file: str | None = None
     path_column: Column = "path"
     label_column: Column = "label"
     split_column: Column | None = None
@@ -58,7 +60,7 @@ class Table:
         good = [entry for entry, fault in zip(found, faults, strict=True) if not fault]
         labels, classes = _labels([entry.row for entry in good], names, path)
         sources = [entry.source for entry in good if not isinstance(entry.source, str)]
-        origin = {"file": path.name, "rows": len(found), "skipped": failures}
+        origin = {"file": self.file or path.name, "rows": len(found), "skipped": failures}
         return RawImages(EncodedImages(sources, image), labels, classes, _splits(good, path), origin)
 
     def survey(self, path: Path) -> Survey:
@@ -67,26 +69,33 @@ class Table:
         labels, classes = _labels([entry.row for entry in found], names, path)
         split = _splits(found, path)
         splits = [""] * len(found) if split is None else split.tolist()
-        some = [entry.source for entry in found[:: max(1, len(found) // LOOKED_AT)]]
-        with quietly():
-            headers = [told for s in some if not isinstance(s, str) and (told := header(s))] or [(64, 3)]
-        sides = sorted(side for side, _ in headers)
-        counts = counted(splits, labels.tolist(), len(classes))
-        channels = max(channels for _, channels in headers)
-        return Survey("table", classes, counts, channels, (sides[0], sides[len(sides) // 2], sides[-1]))
+        sources = [entry.source for entry in found if not isinstance(entry.source, str)]
+        return survey_of_pictures("table", classes, splits, labels.tolist(), sources)
 
     def _find(self, path: Path) -> tuple[list[_Entry], tuple[str, ...] | None]:
         """Return the rows with their files or bytes, and the classes' names where the files list them."""
         columns = Columns(self.path_column, self.label_column, self.split_column)
-        tables = picture_tables(path)
-        root = (path if path.is_dir() else path.parent) / self.root
+        tables = picture_tables(path, self.file)
+        root = self._root(path)
         names, inside = _common_names(tables, columns, path), root.resolve()
         rows = (row for table in tables for part in table.rows(columns) for row in part)
         found = [_entry(row, root, inside) for row in rows]
+        if path.is_file() and any(entry.row.picture for entry in found):
+            raise table_alone(path)
         outside = [f"{e.row.place} ({e.source})" for e in found if isinstance(e.source, _Outside)]
         refuse_rows(outside, f"a path out of {root}", str(path), "write paths inside it, or set root")
         _require_one_label_each(found, path)
         return found, names
+
+    def _root(self, path: Path) -> Path:
+        """Return the folder that paths are relative to. Raises DataError for one outside the data's."""
+        root = path / self.root
+        if not root.resolve().is_relative_to(path.resolve()):
+            raise DataError(
+                f"root: {self.root!r} leads out of the folder", where=str(path), expected="a folder in it",
+                fix="name as path the folder that holds both the table and its pictures",
+            )  # fmt: skip
+        return root
 
 
 class _Outside(str):

@@ -42,7 +42,7 @@ class Vectors:
 
     def survey(self, path: Path) -> Survey:
         """Read it all: its features can't be told otherwise."""
-        return survey_of("vectors", self._load(path))
+        return survey_of("vectors", self._load(path), path)
 
     def _load(self, path: Path) -> RawImages:
         table, where = self._read(path), str(path)

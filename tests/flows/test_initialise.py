@@ -112,7 +112,7 @@ def test_a_hubs_model_is_obtained_and_imported(tmp_path: Path) -> None:
     initialise(tmp_path / "w", Wish(str(photos(tmp_path / "pets")), "timm:test_resnet.r160_in1k"))
     found = settings(tmp_path / "w")
     assert found.origins["pretrained"].settings == {"name": "test_resnet.r160_in1k"}
-    assert found.imports["pretrained"].path == "data/origins/pretrained/model.safetensors"
+    assert found.imports["pretrained"].path == "data/origins/pretrained"
     assert found.model.settings == {"name": "test_resnet"}
 
 

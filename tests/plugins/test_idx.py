@@ -24,7 +24,8 @@ TRAIN = "train-images-idx3-ubyte"
 
 
 def load(path: Path, keep: tuple[int, ...] | None = None, classes: tuple[str, ...] | None = None) -> RawImages:
-    return Idx(keep, classes).load(path, IMAGE)
+    """Load a folder, or that of an idx file."""
+    return Idx(keep, classes).load(path if path.is_dir() or "idx" not in path.name else path.parent, IMAGE)
 
 
 def pair(folder: Path, images: bytes = idx(IMAGES), labels: bytes = idx(LABELS)) -> Path:
@@ -60,7 +61,7 @@ def test_an_unpacked_file_comes_before_its_gzip(tmp_path: Path) -> None:
     assert load(tmp_path).origin["files"][0] == TRAIN
 
 
-def test_one_images_file_beside_its_labels_has_no_split(tmp_path: Path) -> None:
+def test_a_folders_only_pair_may_be_called_as_it_likes_and_has_no_split(tmp_path: Path) -> None:
     raw = load(pair(tmp_path))
     assert raw.split is None and raw.classes == ("0", "1", "2")
     assert np.array_equal(raw.images[:, 0], IMAGES)
@@ -118,6 +119,12 @@ def test_what_is_not_whole_is_refused(tmp_path: Path, images: bytes, words: str,
     assert str(path) in str(raised.value) and raised.value.fix
 
 
+def test_one_file_is_refused_as_a_change_of_its_labels_would_go_unnoticed(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="idx files come in pairs") as raised:
+        Idx().load(pair(tmp_path), IMAGE)
+    assert raised.value.fix.startswith(f"path: {tmp_path};")
+
+
 @pytest.mark.parametrize("claimed", [2**31, 100_000])
 def test_a_header_that_claims_too_much_costs_no_memory(tmp_path: Path, claimed: int) -> None:
     path = pair(tmp_path, struct.pack(">HBBIII", 0, 8, 3, claimed, 28, 28) + b"abc")
@@ -157,7 +164,14 @@ def _other_file(folder: Path) -> Path:
 
 
 def _labels_alone(folder: Path) -> Path:
-    return pair(folder).with_name("digits-labels-idx1-ubyte")
+    pair(folder).unlink()
+    return folder
+
+
+def _two_others(folder: Path) -> Path:
+    for file in (pair(folder), folder / "digits-labels-idx1-ubyte"):
+        file.with_name(file.name.replace("digits", "letters")).write_bytes(file.read_bytes())
+    return folder
 
 
 def _images_alone(folder: Path) -> Path:
@@ -196,8 +210,9 @@ def _two_sizes(folder: Path) -> Path:
     ("make", "words"),
     [
         (_nothing, "are missing"),
-        (_other_file, "isn't an images file"),
-        (_labels_alone, "isn't an images file"),
+        (_other_file, "is a file, and idx files come in pairs"),
+        (_labels_alone, "The images of digits are missing"),
+        (_two_others, "no training set: digits-images"),
         (_images_alone, "The labels of digits are missing"),
         (_no_training_set, "no training set: t10k-images"),
         (_no_test_labels, "The labels of t10k are missing"),

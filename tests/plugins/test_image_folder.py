@@ -72,6 +72,12 @@ def test_other_files_and_hidden_folders_are_passed_over_and_counted(folder: Path
     assert raw.origin["ignored_extensions"] == {".txt": 1}
 
 
+def test_what_an_origin_tells_of_the_folder_is_not_counted(folder: Path) -> None:
+    for file in (folder / "origin.json", folder / "cat" / "other.json"):
+        file.write_text("{}")
+    assert load(folder).origin["ignored_extensions"] == {".json": 1}
+
+
 @pytest.mark.parametrize(
     ("mode", "colour", "suffix", "expected"),
     [

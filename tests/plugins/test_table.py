@@ -49,6 +49,9 @@ def write(path: Path, rows: Sequence[Sequence[object]], header: Sequence[str] = 
 
 
 def load(path: Path, image: ImageFormat = GREY, **settings: Any) -> RawImages:
+    """Load a folder, or a table in it as the setting `file`."""
+    if path.suffix:
+        path, settings = path.parent, {"file": path.name, **settings}
     return Table(**settings).load(path, image)
 
 
@@ -282,24 +285,28 @@ def spoil(path: Path) -> None:
     ("make", "words"),
     [
         (lambda root: None, "holds no tables"),
-        (lambda root: (root / "metadata.csv").write_text("path,label\n"), "metadata.csv belong to no split"),
+        (
+            lambda root: [(root / f"{x}.csv").write_text("path,label\n") for x in "ab"],
+            "a.csv, b.csv belong to no split",
+        ),
+        (lambda root: [(root / x).write_text("") for x in ("train.csv", "x.csv")], "x.csv belong to no split"),
         (lambda root: (root / "train.csv").write_text("path\na.png\n"), "no column 'label'"),
         (lambda root: (root / "train.parquet").write_text("no such thing"), "Parquet file can't be read"),
         (lambda root: spoil(huggingface(root / "train.parquet", [0, 1], None)), "Parquet file can't be read"),
     ],
 )
 def test_a_folder_that_holds_no_such_tables_is_refused(
-    tmp_path: Path, make: Callable[[Path], None], words: str
+    tmp_path: Path, make: Callable[[Path], object], words: str
 ) -> None:
     make(tmp_path)
     with pytest.raises(DataError, match=words):
         load(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "words"), [("gone.csv", "table is missing"), ("a.png", "ending in '.png'")])
+@pytest.mark.parametrize(("name", "words"), [("gone", "table is missing"), ("a.png", "ending in '.png'")])
 def test_a_path_that_is_no_table_is_refused(folder: Path, name: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
-        load(folder / name)
+        Table().load(folder / name, GREY)
 
 
 def test_pictures_of_ten_channels_are_refused(folder: Path) -> None:
@@ -321,9 +328,57 @@ def test_a_survey_tells_classes_splits_and_sizes_without_settings(tmp_path: Path
     found = Table().survey(tmp_path)
     assert (found.classes, found.counts) == (("zebra", "ant"), {"train": (1, 2), "test": (1, 1)})
     assert (found.channels, found.sides) == (1, (9, 9, 9))
-    assert Table().survey(write(folder / "list.csv", ROWS)).counts == {"": (1, 2, 1)}
+    write(folder / "list.csv", ROWS)
+    assert Table().survey(folder).counts == {"": (1, 2, 1)}
 
 
 def test_bytes_stay_encoded_until_they_are_asked_for(tmp_path: Path) -> None:
     raw = load(huggingface(tmp_path / "x.parquet", [0, 1, 0], None))
     assert isinstance(raw.images, EncodedImages) and raw.images.encoded(1) == png(10)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_a_table_by_itself_is_refused_as_its_pictures_are_not_part_of_the_path(folder: Path, suffix: str) -> None:
+    path = folder / f"list.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.table({"path": list(FILES), "label": list(LABELS)}), path)
+    else:
+        write(path, ROWS)
+    for read in (lambda: Table().load(path, GREY), lambda: Table().survey(path)):
+        with pytest.raises(DataError, match="pictures that it names aren't part of it") as raised:
+            read()
+        assert raised.value.fix == f"path: {folder}, dataset: {{table: {{file: list.{suffix}}}}}"
+
+
+def test_a_parquet_file_with_the_pictures_in_it_may_be_named_alone(tmp_path: Path) -> None:
+    path = huggingface(tmp_path / "all.parquet", [1, 0, 1], None)
+    raw = Table().load(path, GREY)
+    assert levels(raw) == [0, 10, 20] and raw.origin["file"] == "all.parquet"
+    assert Table().survey(path).counts == {"": (1, 2)}
+
+
+def test_a_folders_only_table_needs_no_name_and_others_are_chosen_by_theirs(folder: Path) -> None:
+    write(folder / "labels.csv", ROWS)
+    assert levels(Table().load(folder, GREY)) == [0, 10, 20, 30]
+    write(folder / "more" / "part.csv", ROWS[:2])
+    write(folder / "fewer.csv", ROWS[1:])
+    assert levels(Table(file="fewer.csv").load(folder, GREY)) == [10, 20, 30]
+    assert levels(Table(file="more/part.csv").load(folder, GREY)) == [0, 10]  # paths are the folder's
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("../out.csv", "isn't one of the folder's"), ("/etc/passwd.csv", "isn't one"), ("linked.csv", "isn't one"),
+     ("a.png", "isn't one"), ("gone.csv", "table is missing")],
+)  # fmt: skip
+def test_a_table_outside_the_folder_is_refused(folder: Path, file: str, words: str) -> None:
+    (folder / "linked.csv").symlink_to(write(folder.parent / "out.csv", ROWS))
+    with pytest.raises(DataError, match=words):
+        Table(file=file).load(folder, GREY)
+
+
+@pytest.mark.parametrize("root", ["..", "/", "linked"])
+def test_pictures_outside_the_folder_are_refused(folder: Path, root: str) -> None:
+    (folder / "linked").symlink_to(folder.parent)
+    with pytest.raises(DataError, match="leads out of the folder"):
+        load(write(folder / "list.csv", ROWS), root=root)

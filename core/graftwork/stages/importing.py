@@ -24,11 +24,13 @@ def import_weights(context: Context, name: str) -> None:
     """
     settings, layout = context.settings, context.layout
     wishes, path = settings.imports[name], layout.root / settings.imports[name].path
-    sha256 = verified(path)
+    sha256 = None if path.is_dir() else verified(path)  # before a reader of anyone's meets a missing file
     foreign: ForeignWeights = context.registry.create("weights", wishes.weights).read(path)
-    check_finite(foreign.tensors, str(path))
+    file = foreign.file or path
+    sha256 = sha256 or verified(file)
+    check_finite(foreign.tensors, str(file))
     found = bring_in(settings, context.registry, name, foreign, where=f"{path} (params.yaml, key imports.{name})")
-    contract = _contract(context, name, found, _provenance(context, name, found, foreign, sha256))
+    contract = _contract(context, name, found, _provenance(context, name, found, foreign, file.name, sha256))
     for split in SPLITS:
         with atomic_folder(layout.split(name, split)) as folder:
             if split == "train":
@@ -57,12 +59,12 @@ def _contract(context: Context, name: str, found: Imported, provenance: dict[str
 
 
 def _provenance(
-    context: Context, name: str, found: Imported, foreign: ForeignWeights, sha256: str
+    context: Context, name: str, found: Imported, foreign: ForeignWeights, file: str, sha256: str
 ) -> dict[str, Any]:  # fmt: skip
     wishes = context.settings.imports[name]
     return {
         "imported": name,
-        "file": wishes.path.rpartition("/")[2],
+        "file": file,
         "sha256": sha256,
         "reader": wishes.weights.model_dump(mode="json"),
         "rename": [rule.model_dump() for rule in wishes.rename],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graftwork.desk import Desk, find_mirror
+from graftwork.desk import TOLD, Desk, find_mirror
 from graftwork.errors import StateError
 from graftwork.files import atomic_folder, make_folder, write_json
 from graftwork.stages import Context
@@ -20,14 +20,14 @@ def require_obtained(context: Context, path: str) -> None:
 
 
 def obtain(context: Context, name: str) -> None:
-    """Write data/origins/<name>: the files, whole or not at all, and origin.json, which says where they are from."""
+    """Write data/origins/<name>: the files, whole or not at all, and origin.json, which says what they are."""
     layout, settings = context.layout, context.settings
     make_folder(layout.downloads)
     desk = Desk(find_mirror(layout.root, settings.mirror), layout.downloads, context.progress)
     plugin = context.registry.create("origin", settings.origins[name])
     with atomic_folder(layout.origin(name)) as folder:
         told = plugin.obtain(folder, desk)
-        write_json(folder / "origin.json", {"origin": settings.origins[name].name, **told})
+        write_json(folder / TOLD, {"origin": settings.origins[name].name, **told})
         files = [file for file in folder.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)
         context.progress.log(f"{len(files) - 1:,} files, {size / 1e6:,.1f} MB")

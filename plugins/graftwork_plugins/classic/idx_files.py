@@ -35,7 +35,7 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Pair:
-    """An images file and its labels file; `split` is None for a pair that was named alone."""
+    """An images file and its labels file; `split` is None for a folder's only pair, called after none."""
 
     images: Path
     labels: Path
@@ -43,28 +43,34 @@ class Pair:
 
 
 def find_pairs(path: Path) -> list[Pair]:
-    """Return the pairs of a folder, training first, or the one that an images file stands in."""
-    if path.is_dir():
-        return _pairs_of(path)
-    match = NAME.fullmatch(path.name)
-    if not path.is_file() or match is None or match["kind"].lower() != "images":
-        what = "This isn't an images file" if path.is_file() else "The idx files are missing"
-        raise DataError(what, where=str(path), expected=f"a folder of {LAYOUT}, or one images file", fix="correct path")
-    beside = _by_set(path.parent.iterdir()).get(match["set"], {})
-    if "labels" not in beside:
-        raise _missing(path.parent, match["set"], "labels")
-    return [Pair(path, beside["labels"], None)]
+    """Return the pairs of a folder, training first, or its only one, whatever that is called. Raises DataError.
+
+    A file isn't taken by itself: images are nothing without their labels, and a change of these would go unnoticed.
+    """
+    if path.is_file():
+        raise DataError(
+            "The path is a file, and idx files come in pairs", where=str(path), expected=f"a folder of {LAYOUT}",
+            fix=f"path: {path.parent}; of several sets there, put each into a folder of its own",
+        )  # fmt: skip
+    if not path.is_dir():
+        raise DataError(
+            "The idx files are missing", where=str(path), expected=f"a folder of {LAYOUT}", fix="correct path"
+        )
+    return _pairs_of(path)
 
 
 def _pairs_of(folder: Path) -> list[Pair]:
     pairs: dict[str, Pair] = {}
-    for prefix, files in sorted(_by_set(folder.iterdir()).items()):
+    sets = _by_set(folder.iterdir())
+    for prefix, files in sorted(sets.items()):
         split = next((split for word, split in SPLITS.items() if word in prefix.lower()), None)
-        if split is None:
+        if split is None and len(sets) > 1:
             continue
         for kind in ("images", "labels"):
             if kind not in files:
                 raise _missing(folder, prefix, kind)
+        if split is None:
+            return [Pair(files["images"], files["labels"], None)]
         if split in pairs:
             raise DataError(
                 f"There are several {split} sets: {pairs[split].images.name} and {files['images'].name}",
@@ -75,7 +81,7 @@ def _pairs_of(folder: Path) -> list[Pair]:
         found = sorted(file.name for file in folder.iterdir())
         raise DataError(
             f"The folder holds no training set: {listed(found, 5)}", where=str(folder), expected=LAYOUT,
-            fix="correct path in params.yaml; an images file may be named alone",
+            fix="correct path in params.yaml; a folder's only set may be called as it likes",
         )  # fmt: skip
     return [pairs[split] for split in ("train", "validation", "test") if split in pairs]
 

@@ -28,10 +28,10 @@ class Digits:
         labels = found.target.astype(np.uint8)
         classes = np.array([str(name) for name in found.target_names])
         write_npz(folder / "digits.npz", {"images": images, "labels": labels, "classes": classes})
+        desk.progress.log(f"From scikit-learn {sklearn.__version__}")
         return {
             "name": "digits",
             "title": "Optical Recognition of Handwritten Digits (its test images)",
             "homepage": "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
             "licence": "CC BY 4.0",
-            "from": f"scikit-learn {sklearn.__version__}",
         }

@@ -47,18 +47,18 @@ class HuggingFace:
 
     def obtain(self, folder: Path, desk: Desk) -> dict[str, Any]:
         """Write the files, named after their splits. Raises DataError for what can't be had."""
-        told = {"repository": self.repository, "revision": self.revision}
+        told = {"repository": self.repository, "revision": self.revision}  # the mirror knows no licence: it is logged
         if mirrored := self._mirrored(desk):
             return told | {"files": _copied(mirrored, folder, desk)}
         require_online(desk, [f"{self.repository}/{self.revision}/*.parquet"], _endpoint())
         info = self._info()
         chosen = self._chosen(info)
-        licence = getattr(info.card_data, "license", None)
+        desk.progress.log(f"The hub tells the licence {getattr(info.card_data, 'license', None) or 'of none'}")
         files = {}
         for number, (name, path) in enumerate(_flat_names(chosen).items(), 1):
             desk.progress.log(f"{path} ({number} of {len(chosen)})")
             files[name] = {"path": path, "sha256": self._fetch(chosen[path], folder / name, desk)}
-        return told | {"licence": licence, "files": files}
+        return told | {"files": files}
 
     def _mirrored(self, desk: Desk) -> dict[str, Path]:
         """Return the files of the mirror's folder for this commit, by their paths in the repository."""

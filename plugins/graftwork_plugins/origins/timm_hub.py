@@ -11,11 +11,12 @@ from typing import Any
 from graftwork.desk import Desk
 from graftwork.errors import DataError, SettingsError, did_you_mean
 from graftwork.files import sha256_of_file
-from graftwork.mirror import OFFLINE
+from graftwork.mirror import require_online
 from graftwork.torchvision_operators import define_missing
 from graftwork_plugins.origins.published import CONFIG, MIRROR_FOLDER, WEIGHTS, from_mirror, write_config
 
 HUB = "hf-hub:"
+HUB_URL = "https://huggingface.co"
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class Timm:
             shutil.copyfile(found, folder / WEIGHTS)
             write_config(folder, architecture, card)
             desk.progress.log(f"{found.name} from the mirror, taken to be {self.name}")
-            return _told(folder, self.name, card, mirror=found.name)
-        _check_online(architecture, desk)
+            return _told(folder, self.name, card)
+        wanted = [f"{MIRROR_FOLDER}/{architecture}.safetensors"]
+        require_online(desk, wanted, os.environ.get("HF_ENDPOINT") or HUB_URL, also=["HF_HUB_OFFLINE"])
         if not self.name.startswith(HUB):
             repository = card.get("hf_hub_id") or ""
             if not repository and card.get("url"):
@@ -49,10 +51,9 @@ class Timm:
             raise DataError(
                 f"timm publishes no weights of {self.name}", where="params.yaml, key origins", fix="train it"
             )
-        wanted = [WEIGHTS, CONFIG] if self.name.startswith(HUB) else [WEIGHTS]
-        for file in wanted:
+        for file in [WEIGHTS, CONFIG] if self.name.startswith(HUB) else [WEIGHTS]:
             _from_hub(repository, revision or None, file, folder, desk)
-        return _told(folder, self.name, card, repository=repository, revision=revision or "main")
+        return _told(folder, self.name, card)
 
 
 def _card(name: str, architecture: str, tag: str) -> dict[str, Any]:
@@ -73,33 +74,19 @@ def _card(name: str, architecture: str, tag: str) -> dict[str, Any]:
     return card
 
 
-def _check_online(architecture: str, desk: Desk) -> None:
-    """Raise DataError, naming the file wanted and the folder, where the network isn't to be used."""
-    named = [
-        name for name in (OFFLINE, "HF_HUB_OFFLINE") if os.environ.get(name, "").lower() not in ("", "0", "false", "no")
-    ]
-    if named:
-        folder = desk.mirror / MIRROR_FOLDER if desk.mirror else f"{MIRROR_FOLDER}/ of a mirror (GRAFTWORK_MIRROR)"
-        raise DataError(
-            f"The weights of {architecture} aren't at hand, and {named[0]} is set",
-            where=str(folder), expected=f"{architecture}.safetensors in it",
-            fix=f"put the file there, or unset {named[0]}",
-        )  # fmt: skip
-
-
 def _from_hub(repository: str, revision: str | None, file: str, folder: Path, desk: Desk) -> None:
     """Download one file of a repository; what came of it so far survives a kill."""
     from huggingface_hub import hf_hub_download
 
     endpoint = os.environ.get("HF_ENDPOINT")
-    desk.progress.log(f"{repository}: {file} from {endpoint or 'the Hugging Face hub'}")
+    desk.progress.log(f"{repository}: {file} at {revision or 'main'} from {endpoint or 'the Hugging Face hub'}")
     try:
         partial = desk.partial / "hub" / repository.replace("/", "--")
         came = hf_hub_download(repository, file, revision=revision, local_dir=partial, endpoint=endpoint)
     except Exception as error:  # the hub's client raises its own, its transport's, and the system's
         raise DataError(
             f"{file} of {repository} didn't come: {str(error).strip().splitlines()[0]}",
-            where=endpoint or "https://huggingface.co", expected=f"a repository with {WEIGHTS} and {CONFIG}",
+            where=endpoint or HUB_URL, expected=f"a repository with {WEIGHTS} and {CONFIG}",
             fix="correct the name, look at the network, or put the weights into the mirror",
         ) from error  # fmt: skip
     shutil.move(came, folder / file)
@@ -113,11 +100,12 @@ def _from_url(folder: Path, desk: Desk, name: str, architecture: str, card: dict
 
     url = str(card["url"])
     sha256 = fetched(url, folder, desk)
+    desk.progress.log(f"{name} from {url}, sha256 {sha256}")
     write_config(folder, architecture, card)
-    return _told(folder, name, card, url=url, url_sha256=sha256)
+    return _told(folder, name, card)
 
 
-def _told(folder: Path, name: str, card: dict[str, Any], **told: str) -> dict[str, Any]:
-    """Return where the weights are from."""
+def _told(folder: Path, name: str, card: dict[str, Any]) -> dict[str, Any]:
+    """Return what the weights are. Equal ones are told of equally, wherever they came from: that is logged."""
     licence = {"licence": card["license"]} if card.get("license") else {}
-    return {"name": name, "sha256": sha256_of_file(folder / WEIGHTS), **licence, **told}
+    return {"name": name, "sha256": sha256_of_file(folder / WEIGHTS), **licence}

@@ -32,7 +32,8 @@ class TorchvisionSet:
     """One of torchvision's named sets: <name>.npz for images of one size, else class folders.
 
     The mirror is looked in first: for <name>.npz, for the set's own files, then for the .npz files named in `accept`,
-    which may stand in for the whole set. origin.json tells which it was.
+    which may stand in for the whole set: origin.json tells of one that does. The set itself is the same to the last
+    byte wherever it came from; that is logged.
     """
 
     PUBLISHED: ClassVar[dict[str, str]] = {  # the names, each with the dataset plugin that reads what it becomes
@@ -54,36 +55,45 @@ class TorchvisionSet:
         chosen = named_sets.SETS[self.name]
         told = {"name": self.name, "title": chosen.title, "homepage": chosen.homepage, "licence": chosen.licence}
         if isinstance(chosen.form, Arrays) and (file := _mirrored(desk, self.name)):
+            _log_files("the mirror", {file.name: file}, desk)
             return told | self._from_npz(chosen.form, file, folder, whole=True)
         files = published(self.name)
         if found := _own_files(files, (self.name, chosen.folder, ""), desk):
-            return told | self._from_own_files(chosen, found, folder) | {"from": "mirror"}
+            _log_files("the mirror", found, desk)
+            return told | self._from_own_files(chosen, found, folder)
         for name in self.accept:
             if isinstance(chosen.form, Arrays) and (file := _mirrored(desk, name)):
                 desk.progress.log(f"{file.name} stands in for {chosen.title}")
                 return told | self._from_npz(chosen.form, file, folder, whole=False) | {"stands_in": name}
         partial = desk.partial / "torchvision" / self.name
-        told |= self._from_own_files(chosen, self._fetched(files, partial, desk), folder)
+        found = self._fetched(files, partial, desk)
+        _log_files(f"the network, {', '.join(file.urls[0] for file in files)}", found, desk)
+        told |= self._from_own_files(chosen, found, folder)
         shutil.rmtree(partial, ignore_errors=True)
-        return told | {"from": "network", "urls": [file.urls[0] for file in files]}
+        return told
 
     def _from_npz(self, form: Arrays, file: Path, folder: Path, *, whole: bool) -> dict[str, Any]:
         raw = Npz().load(file, ANY)
         if raw.classes == tuple(map(str, range(len(raw.classes)))):  # numbers, or none at all
             raw = RawImages(raw.images, raw.labels, form.classes, raw.split)
         _write(raw, form, folder / f"{self.name}.npz", file, whole=whole)
-        return {"from": "mirror", "files": _told({file.name: file})}
+        return self._told(folder)
 
     def _from_own_files(self, chosen: NamedSet, files: Files, folder: Path) -> dict[str, Any]:
         first = next(iter(files.values()))
         if isinstance(chosen.form, Arrays):
             _write(chosen.form.read(files), chosen.form, folder / f"{self.name}.npz", first, whole=True)
-        elif (count := chosen.form.unfold(files, folder)) != chosen.form.count:
+            return self._told(folder)
+        if (count := chosen.form.unfold(files, folder)) != chosen.form.count:
             raise DataError(
                 f"The set has {count:,} pictures", where=str(first), expected=f"{chosen.form.count:,}",
                 fix="fetch it anew",
             )  # fmt: skip
-        return {"files": _told(files)}
+        return {"files": _digests(files)}
+
+    def _told(self, folder: Path) -> dict[str, Any]:
+        """Tell of the archive that was written: of what it was made differs by where that came from."""
+        return {"files": _digests({f"{self.name}.npz": folder / f"{self.name}.npz"})}
 
     def _fetched(self, files: Sequence[Published], folder: Path, desk: Desk) -> Files:
         """Download what isn't there yet into a folder that survives a kill; try each file's places in turn."""
@@ -152,5 +162,10 @@ def _write(raw: RawImages, form: Arrays, target: Path, source: Path, *, whole: b
     write_npz(target, arrays_of(raw))
 
 
-def _told(files: Files) -> list[dict[str, str]]:
+def _log_files(origin: str, files: Files, desk: Desk) -> None:
+    told = "; ".join(f"{file['name']}, sha256 {file['sha256']}" for file in _digests(files))
+    desk.progress.log(f"From {origin}: {told}")
+
+
+def _digests(files: Files) -> list[dict[str, str]]:
     return [{"name": name, "sha256": sha256_of_file(path)} for name, path in files.items()]

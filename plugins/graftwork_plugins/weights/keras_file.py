@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graftwork.errors import GraftworkError, SettingsError, WeightsError, listed
+from graftwork.errors import SettingsError, WeightsError, listed
 
 MOST_TIMES, AT_LEAST = 16, 2**20  # bytes of all arrays together: times the file's, or so many
 MOST_CONFIG = 50_000_000
@@ -23,20 +23,15 @@ Arrays = dict[str, list[NDArray[Any]]]  # of each layer, in the order in which K
 
 
 def read(path: Path) -> tuple[Config, Arrays]:
-    """Return the model's config and each layer's arrays. Raises WeightsError for a damaged or suspicious file."""
+    """Return the model's config and each layer's arrays.
+
+    Raises WeightsError for a suspicious file; a damaged one makes h5py, zipfile and json raise what they will.
+    """
     h5py = _h5py()
-    try:
-        if zipfile.is_zipfile(path):
-            return _read_archive(path, h5py)
-        with h5py.File(path, "r") as file:
-            return _read_legacy(file, _Budget(path))
-    except GraftworkError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, RecursionError) as error:
-        raise WeightsError(
-            f"The Keras file is damaged, or isn't one: {str(error)[:200]}", where=str(path),
-            expected="a .keras or .h5 file that model.save wrote", fix="save the model anew: model.save('model.keras')",
-        ) from None  # fmt: skip
+    if zipfile.is_zipfile(path):
+        return _read_archive(path, h5py)
+    with h5py.File(path, "r") as file:
+        return _read_legacy(file, _Budget(path))
 
 
 def layers_of(config: Config, where: str) -> list[Config]:

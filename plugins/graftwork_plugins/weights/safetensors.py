@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -10,22 +10,25 @@ from safetensors import SafetensorError, safe_open
 from graftwork.errors import WeightsError
 from graftwork.foreign import ForeignWeights, plain, verified
 from graftwork.weights import METADATA_KEY, load_weights
-from graftwork_plugins.weights.sidecar import beside
+from graftwork_plugins.weights.sidecar import located
 
+SUFFIXES = (".safetensors",)
 MOST_METADATA = 500  # characters of a value
 
 
 @dataclass(frozen=True)
 class Safetensors:
-    """A .safetensors file. What it is like is read from Graftwork's contract in it, or from a config.json beside it.
+    """A .safetensors file, or a folder with one and perhaps a config.json that tells mean, std and classes.
 
-    `sha256`, or its beginning, is compared: a flipped bit shows in no other way.
+    Beside a single file config.json isn't read; Graftwork's own contract, in the file, tells more. `sha256`, or its
+    beginning, is compared: a flipped bit shows in no other way.
     """
 
     sha256: str | None = None
 
     def read(self, path: Path) -> ForeignWeights:
         """Read the file; raises WeightsError for one that is damaged or isn't safetensors."""
+        path, known = located(path, SUFFIXES)
         verified(path, self.sha256)
         try:
             with safe_open(path, framework="pt") as file:
@@ -38,8 +41,7 @@ class Safetensors:
                 expected="a .safetensors file", fix="fetch it anew; for .pth or .bin use weights: torch",
             ) from None  # fmt: skip
         if own:
-            return _own(path)
-        known = beside(path)
+            return replace(_own(path), file=known.get("file"))
         told = {key: value[:MOST_METADATA] for key, value in sorted(metadata.items())}
         return ForeignWeights(plain(tensors, path), **known | {"origin": {**known.get("origin", {}), **told}})
 

@@ -1,13 +1,15 @@
-"""The config.json beside a file of weights, as timm and the Hugging Face hub write it: mean, std, size, classes."""
+"""A folder of weights with config.json, as timm and the Hugging Face hub write it: mean, std, size, classes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from graftwork.errors import WeightsError
+from graftwork.foreign import weight_file
 
 NAME = "config.json"
 MOST_BYTES = 4_000_000
@@ -48,12 +50,18 @@ class Sidecar(BaseModel):
         }
 
 
-def beside(path: Path) -> dict[str, Any]:
-    """Return what the config.json beside a file tells, as arguments of ForeignWeights; nothing where there is none.
+def located(path: Path, suffixes: Sequence[str]) -> tuple[Path, dict[str, Any]]:
+    """Return the file of weights at a path, and what is told of it, as arguments of ForeignWeights.
 
-    Raises WeightsError for one that can't be read.
+    In a folder, which is a dependency of the run as a whole, config.json tells; beside a single file none is read, as
+    its changes would go unnoticed. Raises WeightsError for a folder without exactly one such file.
     """
-    config = path.with_name(NAME)
+    file = weight_file(path, suffixes)
+    return file, {} if file == path else {**_config(path / NAME), "file": file}
+
+
+def _config(config: Path) -> dict[str, Any]:
+    """Return what a config.json tells; nothing where there is none. Raises WeightsError for one that can't be read."""
     if not config.is_file():
         return {}
     try:

@@ -14,10 +14,11 @@ import torch
 
 from graftwork.errors import WeightsError
 from graftwork.foreign import ForeignWeights, plain, unwrap, verified
-from graftwork_plugins.weights.sidecar import beside
+from graftwork_plugins.weights.sidecar import located
 
 CONVERT = "convert it where you trust it: safetensors.torch.save_file(model.state_dict(), 'x.safetensors')"
 
+SUFFIXES = (".pth", ".pt", ".bin")
 MOST_LOOKED_AT = 10_000_000  # bytes
 
 
@@ -25,7 +26,7 @@ MOST_LOOKED_AT = 10_000_000  # bytes
 class TorchFile:
     """A .pth, .pt or .bin file, read with `weights_only=True`; `key` names the entry that holds the state dict.
 
-    `sha256`, or its beginning, is compared.
+    Or a folder with one such file, whose config.json is read too. `sha256`, or its beginning, is compared.
     """
 
     key: str | None = None
@@ -33,9 +34,9 @@ class TorchFile:
 
     def read(self, path: Path) -> ForeignWeights:
         """Read the file; raises WeightsError where it is damaged, or holds more than tensors."""
+        path, known = located(path, SUFFIXES)
         verified(path, self.sha256)
         tensors, nest = unwrap(_load(path), self.key, str(path))
-        known = beside(path)
         told = {"entry": nest} if nest else {}
         return ForeignWeights(plain(tensors, path), **known | {"origin": {**known.get("origin", {}), **told}})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,24 @@ def test_foreign_weights_get_a_contract_and_their_classes_from_the_head(tmp_path
     told = contract.provenance
     assert (told["file"], told["sha256"]) == ("in.safetensors", sha256_of_file(tmp_path / "in.safetensors"))
     assert told["tensors"]["loaded"] == len(tensors) and told["tensors"]["missing"] == []
+
+
+def test_a_folder_brings_its_config_and_a_file_alone_does_not(tmp_path: Path) -> None:
+    foreign(context(tmp_path))
+    config = {"label_names": list("vwxyz"), "pretrained_cfg": {"mean": [0.5], "std": [0.25]}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match="Nothing tells how the images were normalised") as raised:
+        run(context(tmp_path), ("import", "there"))
+    assert "name the folder as the path" in raised.value.fix
+    for name in ("in.safetensors", "config.json"):
+        (tmp_path / "data/origins/net").mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).rename(tmp_path / "data/origins/net" / name)
+    workspace = context(tmp_path, path="data/origins/net")
+    run(workspace, ("import", "there"))
+    contract = load_weights(workspace.layout.imported("there"))[1]
+    assert (contract.mean, contract.classes) == ((0.5,), tuple("vwxyz"))
+    file = tmp_path / "data/origins/net/in.safetensors"
+    assert (contract.provenance["file"], contract.provenance["sha256"]) == (file.name, sha256_of_file(file))
 
 
 def test_an_import_looks_like_prepared_data_without_images(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_the_files_are_named_after_their_splits(site: Server, desk: Desk, folder
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         "train-00000-of-00002.parquet": b"1", "train-00001-of-00002.parquet": b"2", "test-0000.parquet": b"3",
     }  # fmt: skip
-    assert told["licence"] == "mit" and told["revision"] == COMMIT
+    assert told["revision"] == COMMIT and told.keys() == {"repository", "revision", "files"}
     assert told["files"]["test-0000.parquet"] == {
         "path": "default/test/0000.parquet", "sha256": hashlib.sha256(b"3").hexdigest(),
     }  # fmt: skip
@@ -149,6 +149,18 @@ def test_the_mirrors_folder_of_the_commit_needs_no_network(
     told = PETS.obtain(folder, desk)
     assert (folder / "train-0.parquet").read_bytes() == b"mirrored" and not site.requests
     assert told["files"]["train-0.parquet"]["sha256"] == hashlib.sha256(b"mirrored").hexdigest()
+
+
+def test_mirror_and_hub_are_told_of_equally(site: Server, desk: Desk, folder: Path) -> None:
+    assert desk.mirror is not None
+    offer(site, {"data/train-0.parquet": b"1", "data-more/test-0.parquet": b"2"})
+    fetched = PETS.obtain(folder, desk)
+    for told in fetched["files"].values():
+        mirrored = desk.mirror / "someone" / "pets" / COMMIT / told["path"]
+        mirrored.parent.mkdir(parents=True)
+        mirrored.write_bytes(b"1" if "train" in told["path"] else b"2")
+    site.requests.clear()
+    assert PETS.obtain(folder, desk) == fetched and not site.requests
 
 
 def test_a_broken_download_goes_on(site: Server, desk: Desk, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

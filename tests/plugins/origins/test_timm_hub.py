@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -83,16 +84,16 @@ def desk(tmp_path: Path, *mirrored: str) -> Desk:
 def test_weights_come_from_the_hub_with_what_timm_knows_of_them(tmp_path: Path, folder: Path, hub: str) -> None:
     told = Timm("test_resnet").obtain(folder, desk(tmp_path))
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
-    found = Safetensors().read(folder / "model.safetensors")
+    found = Safetensors().read(folder)
     assert torch.equal(found.tensors["weight"], torch.arange(6.0))
     assert (found.mean, found.size, found.origin["tag"]) == ((0.5,) * 3, 160, "r160_in1k")
-    assert (told["repository"], told["licence"]) == ("timm/test_resnet.r160_in1k", "apache-2.0")
+    assert told == {"name": "test_resnet", "sha256": sha256(BODY).hexdigest(), "licence": "apache-2.0"}
     assert not list((tmp_path / "partial").rglob("*.safetensors"))
 
 
 def test_anyones_repository_brings_its_own_config(tmp_path: Path, folder: Path, hub: str) -> None:
     Timm("hf-hub:someone/mine").obtain(folder, desk(tmp_path))
-    found = Safetensors().read(folder / "model.safetensors")
+    found = Safetensors().read(folder)
     assert (found.classes, found.mean, found.std, found.size) == (("a", "b"), (0.1,), (0.2,), 8)
 
 
@@ -104,9 +105,22 @@ def test_what_the_hub_has_not_is_told(tmp_path: Path, folder: Path, hub: str) ->
 
 def test_the_mirror_comes_before_the_network(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAFTWORK_OFFLINE", "1")
-    told = Timm("test_resnet.r160_in1k").obtain(folder, desk(tmp_path, "test_resnet.fp16.safetensors"))
-    assert told["mirror"] == "test_resnet.fp16.safetensors"
-    assert Safetensors().read(folder / "model.safetensors").mean == (0.5,) * 3
+    Timm("test_resnet.r160_in1k").obtain(folder, desk(tmp_path, "test_resnet.fp16.safetensors"))
+    assert list(load_file(folder / "model.safetensors")) == ["test_resnet_fp16_safetensors"]
+    assert Safetensors().read(folder).mean == (0.5,) * 3
+
+
+def test_the_same_weights_are_told_of_equally_wherever_they_came_from(tmp_path: Path, hub: str) -> None:
+    mirrored = desk(tmp_path, "test_resnet.safetensors")
+    (tmp_path / "mirror" / "weights" / "test_resnet.safetensors").write_bytes(BODY)
+    told = []
+    for name, at in (("network", Desk(None, tmp_path / "partial", Quiet())), ("mirror", mirrored)):
+        (tmp_path / name / "out").mkdir(parents=True)
+        told.append(Timm("test_resnet.r160_in1k").obtain(tmp_path / name / "out", at))
+    one, other = (
+        {p.name: p.read_bytes() for p in (tmp_path / name / "out").iterdir()} for name in ("network", "mirror")
+    )
+    assert told[0] == told[1] and one == other and len(one) == 2
 
 
 def test_of_several_mirrored_weights_the_tag_decides(tmp_path: Path, folder: Path) -> None:
@@ -123,10 +137,10 @@ def test_offline_the_file_wanted_and_its_folder_are_named(
 ) -> None:  # fmt: skip
     monkeypatch.delenv("GRAFTWORK_OFFLINE", raising=False)
     monkeypatch.setenv(variable, "1")
-    with pytest.raises(DataError, match=f"{variable} is set") as raised:
+    with pytest.raises(DataError, match=rf"weights/resnet18\.safetensors isn't .* {variable} forbids") as raised:
         Timm("resnet18").obtain(folder, desk(tmp_path, "resnet34.safetensors"))
-    assert raised.value.expected == "resnet18.safetensors in it"
-    assert raised.value.where == str(tmp_path / "mirror" / "weights")
+    assert raised.value.expected == f"weights/resnet18.safetensors in {tmp_path / 'mirror'}"
+    assert raised.value.fix == f"put the file there, or unset {variable}"
     assert list(folder.iterdir()) == []
 
 
@@ -140,4 +154,4 @@ def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path, folder: Path
 def test_the_real_mirror_serves_the_real_weights(tmp_path: Path, folder: Path, shared_data: Path) -> None:
     told = Timm("tf_efficientnet_lite0.in1k").obtain(folder, Desk(shared_data, tmp_path / "partial", Quiet()))
     assert told["sha256"].startswith("c4117a10") and told["licence"] == "apache-2.0"
-    assert Safetensors().read(folder / "model.safetensors").mean == (0.5,) * 3
+    assert Safetensors().read(folder).mean == (0.5,) * 3

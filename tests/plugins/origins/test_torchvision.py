@@ -133,15 +133,16 @@ def test_mnist_comes_from_the_network_with_a_second_place_to_look(mnist: World) 
         assert archive.files == ["x_train", "y_train", "x_test", "y_test", "classes"]
         assert archive["x_train"].shape == (20, 28, 28) and archive["y_test"].tolist() == list(range(10))
         assert archive["classes"].tolist() == list("0123456789")
-    assert (told["from"], told["name"]) == ("network", "mnist")
-    assert [file["name"] for file in told["files"]] == list(mnist.files)
+    assert told["name"] == "mnist" and not {"from", "urls"} & told.keys()
+    assert told["files"] == [{"name": "mnist.npz", "sha256": sha256_of_file(folder / "mnist.npz")}]
+    assert any(line.startswith("From the network, http") and min(mnist.files) in line for line in mnist.logged)
     assert [path for path, _ in mnist.site.requests][:2] == [f"/old/{min(mnist.files)}", f"/{min(mnist.files)}"]
     assert not (mnist.desk.partial / "torchvision" / "mnist").exists()
 
 
 @pytest.mark.parametrize("place", ["mnist.npz", "mnist", "MNIST/raw", "."])
 def test_mirror_and_network_give_equal_bytes(mnist: World, place: str) -> None:
-    expected = mnist.digest()
+    first, expected = mnist.obtain()
     if place == "mnist.npz":
         arrays = write_mnist(mnist.root / "again")
         np.savez_compressed(mnist.mirror / place, **arrays)  # type: ignore[arg-type]
@@ -149,9 +150,9 @@ def test_mirror_and_network_give_equal_bytes(mnist: World, place: str) -> None:
         write_folder(mnist.mirror / place, dict(mnist.files))
     mnist.site.requests.clear()
     folder, told = mnist.obtain()
-    assert sha256_of_file(folder / "mnist.npz") == expected
-    assert told["from"] == "mirror" and "stands_in" not in told
-    assert not mnist.site.requests
+    assert (folder / "mnist.npz").read_bytes() == (first / "mnist.npz").read_bytes()
+    assert told == expected and "stands_in" not in told
+    assert not mnist.site.requests and any(line.startswith("From the mirror: ") for line in mnist.logged)
 
 
 def test_the_bytes_hang_on_nothing_but_the_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +233,7 @@ def test_a_part_of_a_set_is_refused_under_its_name_and_may_stand_in_under_anothe
     assert "named in accept" in raised.value.fix
     (mnist.mirror / "mnist.npz").rename(mnist.mirror / "mnist_small.npz")
     folder, told = mnist.obtain("not_there", "mnist_small")
-    assert told["stands_in"] == "mnist_small" and told["files"][0]["name"] == "mnist_small.npz"
+    assert told["stands_in"] == "mnist_small" and told["files"][0]["name"] == "mnist.npz"
     assert not mnist.site.requests and any("stands in for MNIST" in line for line in mnist.logged)
     with np.load(folder / "mnist.npz") as archive:
         assert len(archive["x_train"]) == 10 and archive["classes"].tolist() == list("0123456789")
@@ -385,6 +386,17 @@ def test_only_known_places_are_written_to(publish: Publish, tmp_path: Path) -> N
     assert (folder / "River" / "River_3.jpg").exists() and not list(tmp_path.rglob("x.jpg"))
 
 
+def test_a_folder_of_pictures_is_told_of_equally_wherever_it_came_from(publish: Publish, tmp_path: Path) -> None:
+    world = publish("eurosat", {"EuroSAT.zip": eurosat_zip(tmp_path)}, count=21)
+    one, told = world.obtain()
+    write_folder(world.mirror / "eurosat", dict(world.files))
+    world.site.requests.clear()
+    other, again = world.obtain()
+    assert told == again and not world.site.requests
+    found = [{p.relative_to(at): p.read_bytes() for p in at.rglob("*.jpg")} for at in (one, other)]
+    assert found[0] == found[1] and len(found[0]) == 21
+
+
 def test_a_set_of_pictures_must_be_whole(publish: Publish, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="The set has 21 pictures"):
         publish("eurosat", {"EuroSAT.zip": eurosat_zip(tmp_path)}, count=22).obtain()
@@ -450,10 +462,12 @@ def test_a_torchvision_that_says_it_otherwise_is_named(monkeypatch: pytest.Monke
 
 
 def test_mnist_of_the_mirror_is_the_whole_set(shared_data: Path, tmp_path: Path) -> None:
-    told = TorchvisionSet("mnist").obtain(tmp_path, Desk(shared_data, tmp_path / "partial", Quiet()))
+    heard = Heard()
+    told = TorchvisionSet("mnist").obtain(tmp_path, Desk(shared_data, tmp_path / "partial", heard))
     raw = Npz().load(tmp_path / "mnist.npz", COLOUR)
     assert raw.images.shape == (70_000, 1, 28, 28) and raw.classes == tuple("0123456789")
-    assert told["from"] == "mirror" and told["licence"] and told["files"][0]["sha256"].startswith("06af5dfe")
+    assert told["licence"] and told["files"][0]["sha256"] == sha256_of_file(tmp_path / "mnist.npz")
+    assert any(line.startswith("From the mirror: mnist.npz, sha256 06af5dfe") for line in heard.logged)
 
 
 @pytest.mark.parametrize(("name", "count"), [("cifar10", 10), ("cifar100", 100)])

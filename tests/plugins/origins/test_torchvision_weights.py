@@ -61,7 +61,7 @@ def test_mean_std_and_classes_are_written_beside(
     (tmp_path / "out").mkdir()
     told = TorchvisionWeights("ResNet18_Weights.IMAGENET1K_V1").obtain(tmp_path / "out", desk(tmp_path))
     assert asked == ["https://download.pytorch.org/models/resnet18-f37072fd.pth"] == [told["url"]]
-    found = Safetensors().read(tmp_path / "out" / "model.safetensors")
+    found = Safetensors().read(tmp_path / "out")
     assert (found.mean, found.std, found.size) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224)
     assert found.classes is not None and found.classes[0] == "tench" and len(set(found.classes)) == 1000
 

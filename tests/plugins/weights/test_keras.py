@@ -237,3 +237,55 @@ def test_without_h5py_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(SettingsError, match="takes h5py") as raised:
         keras_file.read(HERE / "mlp.h5")
     assert "graftwork[keras]" in raised.value.fix
+
+
+def test_a_folder_with_one_file_may_be_named(tmp_path: Path) -> None:
+    (tmp_path / "net.keras").write_bytes((HERE / "cnn.keras").read_bytes())
+    assert Keras().read(tmp_path).file == tmp_path / "net.keras"
+    assert Keras().read(tmp_path / "net.keras").file is None
+
+
+def _first(config: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = config["config"]["layers"][1]
+    return found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda config: _first(config).pop("config"),
+        lambda config: _first(config)["config"].pop("name"),
+        lambda config: _first(config).pop("class_name"),
+        lambda config: _first(config).update(config="text"),
+        lambda config: _first(config).update(config=None),
+        lambda config: _first(config).update(class_name=["Dense"]),
+        lambda config: _first(config)["config"].update(name={}),
+        lambda config: config["config"]["layers"][0].update(config=[]),
+        lambda config: config["config"]["layers"].clear(),
+        lambda config: config.update(config=None),
+        lambda config: config.clear(),
+    ],
+)
+@pytest.mark.parametrize("kind", ["keras", "h5"])
+@pytest.mark.parametrize("name", ["functional", "cnn"])
+def test_a_config_of_an_odd_form_is_refused(tmp_path: Path, name: str, kind: str, change: Any) -> None:
+    if kind == "keras":
+        path = changed(tmp_path, f"{name}.keras", change)
+    else:
+        path = tmp_path / f"{name}.h5"
+        path.write_bytes((HERE / path.name).read_bytes())
+        with h5py.File(path, "r+") as file:
+            config = json.loads(file.attrs["model_config"])
+            change(config)
+            file.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(WeightsError):
+        Keras().read(path)
+
+
+def test_a_rescaling_by_nothing_is_refused(tmp_path: Path) -> None:
+    def flat(config: dict[str, Any]) -> None:
+        (rescaling,) = [each for each in config["config"]["layers"] if each["class_name"] == "Rescaling"]
+        rescaling["config"].update(scale=0.0, offset=0.0)
+
+    with pytest.raises(WeightsError, match="ZeroDivisionError"):
+        Keras().read(changed(tmp_path, "cnn.keras", flat))

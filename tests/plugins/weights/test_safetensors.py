@@ -39,21 +39,54 @@ def test_our_own_contract_is_used(tmp_path: Path) -> None:
     assert torch.equal(found.tensors["head.bias"], STATE["head.bias"])
 
 
-def test_metadata_and_the_config_beside_it_are_told(file: Path) -> None:
-    save_file(STATE, file, metadata={"format": "pt", "author": "x" * 9999})
+def write_config(file: Path) -> None:
     config = {"architecture": "tiny", "num_classes": 2, "label_names": ["cat", "dog"], "pretrained_cfg": {
         "mean": [0.5], "std": [0.25], "input_size": [1, 8, 8], "license": "mit", "crop_pct": 0.9}}  # fmt: skip
     file.with_name("config.json").write_text(json.dumps(config))
-    found = Safetensors().read(file)
+
+
+def test_metadata_and_the_config_of_a_folder_are_told(file: Path) -> None:
+    save_file(STATE, file, metadata={"format": "pt", "author": "x" * 9999})
+    write_config(file)
+    found = Safetensors().read(file.parent)
     assert (found.classes, found.mean, found.std, found.size) == (("cat", "dog"), (0.5,), (0.25,), 8)
     assert found.origin == {"architecture": "tiny", "licence": "mit", "format": "pt", "author": "x" * 500}
+    assert found.file == file
+
+
+def test_a_config_beside_a_single_file_is_not_read_as_its_changes_would_go_unnoticed(file: Path) -> None:
+    write_config(file)
+    found = Safetensors().read(file)
+    assert (found.classes, found.mean, found.std, found.size, found.file) == (None, None, None, None, None)
+
+
+def test_of_a_folder_with_our_own_contract_the_file_is_told(tmp_path: Path) -> None:
+    save_weights(tmp_path / "own.safetensors", STATE, CONTRACT)
+    write_config(tmp_path / "own.safetensors")
+    found = Safetensors().read(tmp_path)
+    assert (found.classes, found.file) == (("a", "b", "c"), tmp_path / "own.safetensors")
+
+
+def test_a_folder_must_hold_exactly_one_file_of_the_kind(file: Path) -> None:
+    for other in (".hidden.safetensors", "model.bin"):
+        file.with_name(other).write_bytes(b"passed over")
+    assert Safetensors().read(file.parent).file == file
+    file.with_name("other.safetensors").write_bytes(b"")
+    with pytest.raises(
+        WeightsError, match=r"several files of weights: model\.safetensors, other\.safetensors"
+    ) as raised:
+        Safetensors().read(file.parent)
+    assert "name the file itself" in raised.value.fix
+    (file.parent / "empty").mkdir()
+    with pytest.raises(WeightsError, match="holds no file of weights"):
+        Safetensors().read(file.parent / "empty")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"pretrained_cfg": {"mean": "half"}}'])
 def test_a_config_that_cannot_be_read_is_refused(file: Path, text: str) -> None:
     file.with_name("config.json").write_text(text)
     with pytest.raises(WeightsError, match=r"config\.json beside the weights"):
-        Safetensors().read(file)
+        Safetensors().read(file.parent)
 
 
 @pytest.mark.parametrize("length", [0, 10, 1000, -1])

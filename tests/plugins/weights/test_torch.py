@@ -95,3 +95,11 @@ def test_a_bomb_of_shared_bytes_is_refused(file: Path) -> None:
     torch.save({"bomb": torch.zeros(1).expand(10**10)}, file)
     with pytest.raises(WeightsError, match="claims tensors"):
         TorchFile().read(file)
+
+
+def test_a_folder_is_read_with_its_config(file: Path) -> None:
+    torch.save(STATE, file)
+    file.with_name("config.json").write_text('{"label_names": ["a", "b"], "pretrained_cfg": {"mean": [0.1]}}')
+    found = TorchFile().read(file.parent)
+    assert (found.classes, found.mean, found.file) == (("a", "b"), (0.1,), file)
+    assert (TorchFile().read(file).classes, TorchFile().read(file).mean) == (None, None)
