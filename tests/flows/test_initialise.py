@@ -82,7 +82,7 @@ def test_many_labels_are_cut_for_a_first_run(tmp_path: Path) -> None:
     np.savez(tmp_path / "many.npz", images=np.zeros((2000, 8, 8), np.uint8), labels=np.arange(2000) % 4)
     initialise(tmp_path / "w", Wish(str(tmp_path / "many.npz")))
     assert settings(tmp_path / "w").data["target"].labels == 200
-    assert "of 2,000" in (tmp_path / "w" / "params.yaml").read_text()
+    assert "of 1,280" in (tmp_path / "w" / "params.yaml").read_text()
 
 
 def test_a_weight_file_takes_the_place_of_pretraining(tmp_path: Path) -> None:
