@@ -15,7 +15,10 @@ from graftwork.training_run import Outcome
 
 @dataclass(frozen=True)
 class FeatureExtract:
-    """Compute the features of the training images once, without augmentation, and fit the head to them."""
+    """Compute the features of the training images once, without augmentation, and fit the head to them.
+
+    Where `class_weights` or `sampling` is balanced, images are weighted so that every class counts the same.
+    """
 
     excludes: ClassVar[tuple[str, ...]] = ("WiSEFT",)
     strength: Annotated[float, Field(gt=0)] = 1.0  # scikit-learn's C: the inverse of the regularisation
@@ -36,6 +39,7 @@ class FeatureExtract:
         """Fit the head."""
         run, last = outcome.run, outcome.run.target.classifier()
         features = run.features(run.target.model, run.train)
-        weight, bias = logistic_head(features, run.train.labels, last.out_features, self.strength)
+        labels = run.train.labels
+        weight, bias = logistic_head(features, labels, last.out_features, self.strength, run.class_weights)
         names = {id(parameter): name for name, parameter in run.target.model.named_parameters()}
         outcome.tensors = {**outcome.tensors, names[id(last.weight)]: weight, names[id(last.bias)]: bias}
