@@ -102,8 +102,9 @@ def test_a_sweep_that_can_not_be_is_refused_with_the_reason(workspace: Path, old
 
 
 def test_a_strategy_that_needs_images_is_refused_before_anything_is_trained_from_weights_alone(workspace: Path) -> None:
-    there = "imports: {there: {weights: safetensors, path: data/there.safetensors}}\n"
-    edit(workspace / "params.yaml", "sources: [source]", there + "sources: [source, there]")
+    there = "imports: {there: {weights: safetensors, path: data/there.safetensors}}"
+    edit(workspace / "params.yaml", "imports: {}", there)
+    edit(workspace / "params.yaml", "sources: [source]", "sources: [source, there]")
     edit(workspace / "params.yaml", "strategies: [scratch, full_copy]", "strategies: [scratch, replayed]")
     edit(workspace / "params.yaml", "  scratch: []", "  scratch: []\n  replayed: [full_copy, joint]")
     (workspace / "data" / "there.safetensors").touch()
