@@ -15,10 +15,7 @@ from graftwork.training_run import Outcome
 
 @dataclass(frozen=True)
 class FeatureExtract:
-    """Compute the features of the training images once, without augmentation, and fit the head to them.
-
-    Where `class_weights` or `sampling` is balanced, images are weighted so that every class counts the same.
-    """
+    """Compute the features of the training images once, without augmentation, and fit the head to them."""
 
     excludes: ClassVar[tuple[str, ...]] = ("WiSEFT",)
     strength: Annotated[float, Field(gt=0)] = 1.0  # scikit-learn's C: the inverse of the regularisation
@@ -36,7 +33,7 @@ class FeatureExtract:
 
     @hookimpl
     def training_ended(self, outcome: Outcome) -> None:
-        """Fit the head."""
+        """Fit the head; where `class_weights` or `sampling` is balanced, every class counts the same."""
         run, last = outcome.run, outcome.run.target.classifier()
         features = run.features(run.target.model, run.train)
         labels = run.train.labels
