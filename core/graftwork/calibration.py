@@ -70,11 +70,16 @@ def fit_temperature(probabilities: Tensor, labels: Tensor) -> float:
     return round(likeliest_temperature(probabilities.double().clamp_min(SMALLEST).log(), labels, 3.0), 4)
 
 
-def likeliest_temperature(logits: Tensor, labels: Tensor, bound: float) -> float:
-    """Return the temperature, e^−bound to e^bound, that logits (images, classes) are best divided by."""
+def likeliest_temperature(
+    logits: Tensor, labels: Tensor, bound: float, class_weights: Tensor | None = None
+) -> float:  # fmt: skip
+    """Return the temperature, e^−bound to e^bound, that logits (images, classes) are best divided by.
+
+    An image counts what its class does (classes,), in the logits' type; by default all the same.
+    """
     from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
-        return float(torch.nn.functional.cross_entropy(logits / math.exp(log_temperature), labels))
+        return float(torch.nn.functional.cross_entropy(logits / math.exp(log_temperature), labels, class_weights))
 
     return math.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-4}).x)

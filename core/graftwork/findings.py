@@ -67,6 +67,7 @@ class Findings:
     confidence: float
     margin: float
     data: tuple[PreparedData, ...] = ()  # the source's, unless it was imported, and the target's
+    seeds: tuple[int, ...] = ()  # in the order of every `per_seed`
 
     @property
     def scratch(self) -> StrategyFindings:
@@ -93,6 +94,7 @@ class Findings:
                 "training_images": self.training_images,
                 "test_images": self.test_images,
                 "seeds": len(self.scratch.per_seed),
+                "seed_numbers": list(self.seeds),
             },
         }
 
@@ -118,6 +120,7 @@ def find(settings: Settings, registry: Registry, layout: Layout) -> Findings:
         confidence=settings.evidence.confidence,
         margin=settings.evidence.margin,
         data=_data(layout, source),
+        seeds=settings.seeds,
     )
 
 

@@ -8,18 +8,23 @@ from torch import Tensor
 from graftwork.calibration import likeliest_temperature
 
 
-def logistic_head(features: Tensor, labels: Tensor, classes: int, strength: float = 1.0) -> tuple[Tensor, Tensor]:
+def logistic_head(
+    features: Tensor, labels: Tensor, classes: int, strength: float = 1.0, class_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return weight (classes, features) and bias (classes,) of a multinomial logistic regression.
 
     scikit-learn's, on standardised features (images, features), with the inverse regularisation `strength`; the
-    standardisation is folded into what is returned. Classes without an image get the lowest bias.
+    standardisation is folded into what is returned. An image counts what its class does (classes,), all the same by
+    default. Classes without an image get the lowest bias.
     """
     from sklearn.linear_model import LogisticRegression
 
     x = features.double().cpu()
     mean, scale = x.mean(dim=0), x.std(dim=0, correction=0).clamp_min(1e-12)
     present = torch.unique(labels.cpu())
-    fitted = LogisticRegression(C=strength, max_iter=1000).fit(((x - mean) / scale).numpy(), labels.cpu().numpy())
+    counted = None if class_weights is None else class_weights.double().cpu()[labels.cpu()].numpy()
+    regression = LogisticRegression(C=strength, max_iter=1000)
+    fitted = regression.fit(((x - mean) / scale).numpy(), labels.cpu().numpy(), sample_weight=counted)
     found, intercept = torch.from_numpy(fitted.coef_), torch.from_numpy(fitted.intercept_)
     if len(present) == 2:  # scikit-learn gives one row for two classes: half for one, half against the other
         found, intercept = torch.cat([-found, found]) / 2, torch.cat([-intercept, intercept]) / 2
@@ -30,13 +35,16 @@ def logistic_head(features: Tensor, labels: Tensor, classes: int, strength: floa
     return weight.to(features), bias.to(features)
 
 
-def class_mean_head(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+def class_mean_head(
+    features: Tensor, labels: Tensor, classes: int, class_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return weight and bias that answer with the nearest class mean, as sure of it as it should be.
 
     wᵧ = μᵧ/τ, bᵧ = −‖μᵧ‖²/2τ, with the τ under which the images' labels are likeliest, each judged by means that leave
     it out. The pooled variance in τ's place, as the linear discriminant has it, takes correlated features for so many
     proofs; so sure a head sends gradients through the trunk that undo it. A class without an image gets the overall
-    mean.
+    mean. `class_weights` (classes,) weigh images where τ is fitted: the means hang on no other class, and priors there
+    are none.
     """
     x, overall = features.double(), features.double().mean(dim=0)
     counts = labels.bincount(minlength=classes)
@@ -51,5 +59,6 @@ def class_mean_head(features: Tensor, labels: Tensor, classes: int) -> tuple[Ten
     scale = variance
     if judged.any():
         answers = -distances[judged].cpu() / (2 * variance)
-        scale *= likeliest_temperature(answers, labels[judged].cpu(), bound=8.0)
+        weights = None if class_weights is None else class_weights.to(answers)
+        scale *= likeliest_temperature(answers, labels[judged].cpu(), bound=8.0, class_weights=weights)
     return (means / scale).to(features), (-means.square().sum(dim=1) / (2 * scale)).to(features)

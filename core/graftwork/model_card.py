@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graftwork.agreement import takes_vectors
+from graftwork.errors import StateError, listed
 from graftwork.evidence import Interval
 from graftwork.files import read_json
 from graftwork.layout import SPLITS
@@ -51,10 +52,16 @@ class Story:
 
 
 def tell(context: Context, release: Release) -> Story:
-    """Gather the story of a model from the last run. Raises StateError where that has no report on it."""
+    """Gather the story of a model from the last run. Raises StateError where its report tells nothing of the model."""
     layout, settings = context.layout, context.settings
     card, report = read_json(layout.card("target")), read_json(layout.report / "metrics.json")
-    figures = report["strategies"][release.strategy]
+    figures, seeds = report["strategies"].get(release.strategy), report["target"].get("seed_numbers", [])
+    if figures is None or release.seed not in seeds:
+        raise StateError(
+            f"The report tells nothing of {release.strategy} with seed {release.seed}",
+            where=str(layout.report / "metrics.json"),
+            expected=f"strategies {listed(report['strategies'])}; seeds {listed(map(str, seeds))}", fix="graftwork run",
+        )  # fmt: skip
     errors = figures["calibration_error"]
     return Story(
         dataset=str(card["dataset"]),
@@ -62,7 +69,7 @@ def tell(context: Context, release: Release) -> Story:
         images={split: tuple(card["splits"][split]) for split in SPLITS},
         stack=tuple(_use(use) for use in read_json(layout.start(release.strategy) / "manifest.json")["stack"]),
         accuracy=_interval(figures["accuracy"]),
-        seed_accuracy=figures["accuracy"]["per_seed"][settings.seeds.index(release.seed)],
+        seed_accuracy=figures["accuracy"]["per_seed"][seeds.index(release.seed)],
         scratch=_interval(report["strategies"]["scratch"]["accuracy"]),
         gain=_gain(figures.get("gain")),
         calibration_error=(errors["plain"], errors["scaled"]),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graftwork.blas_threads import one_blas_thread
 from graftwork.images import Images, Indices
 from graftwork.thumbnails import thumbnails
 
@@ -20,8 +21,13 @@ def pixel_features(images: Images, chosen: Indices) -> NDArray[np.float32]:
     """Return the chosen images' principal components (n, at most 64) of at most 16 × 16 pixels.
 
     Each channel is scaled to a standard deviation of 1 first, as its unit says nothing: vectors are images of one
-    pixel, with a channel for each feature. Equal to the bit on one machine with as many threads.
+    pixel, with a channel for each feature. Equal to the bit on one machine, however many threads BLAS is given.
     """
+    with one_blas_thread():
+        return _components(images, chosen)
+
+
+def _components(images: Images, chosen: Indices) -> NDArray[np.float32]:
     small = thumbnails(images, chosen, SIDE)
     mean, scale = small.mean(axis=0, dtype=np.float64), _spread(small)
 

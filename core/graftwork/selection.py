@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from graftwork.blas_threads import computed_steadily, one_blas_thread
 from graftwork.errors import PluginError
 from graftwork.images import Images, Indices, Labels
 from graftwork.pixel_features import pixel_features
@@ -39,10 +40,13 @@ class Selector:
     def order(self, images: Images, labels: Labels, chosen: Indices, rng: np.random.Generator) -> Iterator[int]:
         """Yield the numbers in `chosen` in the order in which these images get labels; `labels` are theirs alone.
 
-        Raises PluginError for an order that holds an image twice, a number out of range, or too few.
+        However many threads BLAS is given, the order is the same on one machine. Raises PluginError for an order that
+        holds an image twice, a number out of range, or too few.
         """
         name, seen = type(self.selection).__name__, np.zeros(len(chosen), dtype=bool)
-        for place in self.selection.order(labels, lambda: self.features(images, chosen), rng):
+        with one_blas_thread():  # where order() is no generator, this computes it
+            order = self.selection.order(labels, lambda: self.features(images, chosen), rng)
+        for place in computed_steadily(order):
             if not 0 <= place < len(chosen) or seen[place]:
                 what = "twice" if 0 <= place < len(chosen) else f"of {len(chosen)}"
                 raise PluginError(f"The selection {name} gives image {place} {what}", fix="mend its order()")

@@ -112,6 +112,11 @@ class Training(Frozen):
             raise ValueError("class_weights or sampling balanced, not both: that would mend one imbalance twice")
         return self
 
+    @property
+    def balances(self) -> bool:
+        """Whether every class counts the same, by weights or by sampling."""
+        return "balanced" in (self.class_weights, self.sampling)
+
 
 class Transfer(Frozen):
     """What a transfer must reach, and how weights come to images of other channels."""

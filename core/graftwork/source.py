@@ -58,5 +58,5 @@ def require_images(settings: Settings, source: str) -> None:
         raise SettingsError(
             f"Of the source {source!r} there are weights alone, and a strategy needs its images while it trains",
             where=f"params.yaml, key imports.{source}", expected="a source with images, under data",
-            fix="take joint, and others that need the source's images, out of strategies",
+            fix="take joint, and others that need the source's images, out of strategies; for a sweep, out of its own",
         )  # fmt: skip

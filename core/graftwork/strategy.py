@@ -102,6 +102,7 @@ class Step:
     features: Tensor | None = None  # what the head got, after `target.taps.watch_features`
     maps: tuple[Tensor, ...] = ()  # what the stages gave, after `target.taps.watch_stages`
     draws: torch.Generator | None = None  # for draws of the strategy's own, on the CPU
+    loss: Tensor | None = None  # the target's, as the loop weighs and smooths it, without the stack's terms
 
 
 class Strategy:

@@ -62,9 +62,9 @@ class Job:
     @cached_property
     def run(self) -> Run:
         """What the strategy sees of it."""
-        return Run(
-            self.target, self.train.to(self.machine.device), self.validation, self.normalise, self.machine, self.seed
-        )
+        train, balanced = self.train.to(self.machine.device), self.training.balances
+        weights = class_weights("balanced" if balanced else "none", train.labels)
+        return Run(self.target, train, self.validation, self.normalise, self.machine, self.seed, weights)
 
 
 def train(job: Job) -> Trained:
@@ -193,7 +193,7 @@ class _Loop:
             logits.float(), labels, weight=self.class_weights, label_smoothing=job.training.label_smoothing
         )
         taps = job.target.taps
-        step = Step(job.target, images, labels, logits, taps.features, taps.maps, own_draws)
+        step = Step(job.target, images, labels, logits, taps.features, taps.maps, own_draws, loss)
         extra = job.strategy.loss_terms(step)
         total = loss if extra is None else loss + extra
         total.backward()  # type: ignore[no-untyped-call]

@@ -27,6 +27,7 @@ class Run:
     normalise: Normalise
     machine: Machine
     seed: int
+    class_weights: Tensor | None = None  # (classes,), for what sees each image once; None: equal ones
 
     def batches(self, data: LabelledImages, size: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalised images (batch, channels, height, width) and labels (batch,), without augmentation."""

@@ -35,11 +35,6 @@ class InputContract(BaseModel):
     head: tuple[str, ...]  # names of the tensors of the classifier
     provenance: dict[str, Any]
 
-    def conflicts_with(self, other: InputContract) -> list[str]:
-        """Return the names of the fields of the input, not of the classes, that differ."""
-        fields = ("model", "mean", "std", "size", "channels", "interpolation")
-        return [name for name in fields if getattr(self, name) != getattr(other, name)]
-
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor], contract: InputContract) -> None:
     """Write tensors with their contract, atomically; equal content is equal bytes."""

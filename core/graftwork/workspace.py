@@ -34,12 +34,13 @@ def run_stage(context: Context, name: str, item: str) -> None:
     found(context, item)
 
 
-def check_before_run(context: Context) -> None:
+def check_before_run(context: Context, *, sweeping: bool = False) -> None:
     """Find what would fail later: folders, data paths, the model, the optimizers, the stacks.
 
-    Raises SettingsError, DataError or StateError. Takes about as long as importing torch and building a model.
+    Of a sweep, the stacks from every source. Raises SettingsError, DataError or StateError. Takes about as long as
+    importing torch and building a model.
     """
-    from graftwork.rehearsal import rehearse
+    from graftwork.rehearsal import rehearse, rehearse_sweep
 
     layout = context.layout
     for folder in (layout.root / "data", layout.root / "weights", layout.report, layout.private):
@@ -51,6 +52,8 @@ def check_before_run(context: Context) -> None:
     for name, imported in context.settings.imports.items():
         _check_path(context, imported.path, f"imports.{name}.path", "a weight file that the plugin reads")
     rehearse(context.settings, context.registry)
+    if sweeping:
+        rehearse_sweep(context.settings, context.registry)
 
 
 def _check_path(context: Context, path: str, key: str, expected: str) -> None:

@@ -78,7 +78,7 @@ def begin(
         _remove_former(context)
         nodes = pipeline.nodes(goals)
         if force or pipeline.changed(nodes):  # the check imports torch and timm: nothing to do needs neither
-            computing.submit(check_before_run, context).result()
+            computing.submit(check_before_run, context, sweeping="cells" in goals).result()
         yield Run(context, pipeline, nodes, stop, computing, force)
 
 

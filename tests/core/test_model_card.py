@@ -17,13 +17,19 @@ from markdown_it import MarkdownIt
 from PIL import Image
 from ruamel.yaml import YAML
 
+from graftwork.errors import StateError
+from graftwork.files import write_json
+from graftwork.layout import Layout
 from graftwork.markdown import as_code, as_yaml, escaped, one_line
-from graftwork.model_card import render_card
+from graftwork.model_card import render_card, tell
 from graftwork.prediction import Answer, answers
 from graftwork.predictors import open_model
+from graftwork.progress import Quiet
 from graftwork.release import Release
+from graftwork.stages import Context
 from tests.core.exports import CLASSES, STORY
 from tests.core.small import REGISTRY
+from tests.core.tiny_workspace import tiny_settings
 
 OURS = {"h1", "h2", "p", "ul", "li", "code", "pre", "strong", "table", "thead", "tbody", "tr", "th", "td"}
 
@@ -136,6 +142,38 @@ def test_a_source_from_elsewhere_is_named_with_its_hash_and_origin(resnet: Relea
     imported = replace(resnet, contract=resnet.contract.model_copy(update={"provenance": {"source": source}}))
     page = shown(render_card(imported, STORY, {}, weights=True, name="x"))
     assert f"trained elsewhere, a|`b.pt with sha256 {'ab' * 32}, licence MIT" in page.text
+
+
+def reported(root: Path, **target: Any) -> Context:
+    """Return a workspace whose report is on the seeds 0 to 4, with settings of today."""
+    layout = Layout(root)
+    accuracy = {"mean": 0.3, "low": 0.2, "high": 0.4, "per_seed": [0.1, 0.2, 0.3, 0.4, 0.5]}
+    figures = {"accuracy": accuracy, "calibration_error": {"plain": 0.1, "scaled": 0.05}}
+    report = {"strategies": {"scratch": figures, "full_copy": figures}, "target": target}
+    write_json(layout.report / "metrics.json", report)
+    splits = {split: [1, 2] for split in ("train", "validation", "test")}
+    write_json(layout.card("target"), {"dataset": "npz", "origin": {}, "splits": splits})
+    write_json(layout.start("full_copy") / "manifest.json", {"stack": []})
+    return Context(tiny_settings(seeds=(4, 0, 1)), REGISTRY, layout, Quiet())
+
+
+@pytest.mark.parametrize(("seed", "accuracy"), [(4, 0.5), (0, 0.1), (3, 0.4)])
+def test_a_seeds_accuracy_is_the_reports_whatever_the_settings_have_become(
+    seed: int, accuracy: float, resnet: Release, tmp_path: Path
+) -> None:
+    context = reported(tmp_path, seeds=5, seed_numbers=[0, 1, 2, 3, 4])
+    story = tell(context, replace(resnet, seed=seed))
+    assert (story.seed_accuracy, story.seeds) == (accuracy, 5)
+
+
+@pytest.mark.parametrize("change", [{"seed": 9}, {"strategy": "freeze"}])
+def test_a_model_that_the_report_does_not_know_is_told(change: Any, resnet: Release, tmp_path: Path) -> None:
+    context = reported(tmp_path, seeds=5, seed_numbers=[0, 1, 2, 3, 4])
+    with pytest.raises(StateError, match="The report tells nothing of ") as raised:
+        tell(context, replace(resnet, **change))
+    assert raised.value.fix == "graftwork run"
+    with pytest.raises(StateError, match="full_copy with seed 4"):
+        tell(reported(tmp_path, seeds=5), resnet)
 
 
 def test_its_recipes_give_what_predict_gives(exported: Path, tmp_path: Path) -> None:

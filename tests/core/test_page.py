@@ -90,6 +90,7 @@ def make_findings(classes: tuple[str, ...] = ("cat", "dog"), *extra: StrategyFin
         test_images=300,
         confidence=0.95,
         margin=0.01,
+        seeds=(7, 8, 9),
     )
 
 
@@ -334,7 +335,9 @@ def test_time_is_drawn_only_where_all_of_it_is_known(samples: dict[str, Path], p
 
 
 def test_metrics_hold_no_seconds_and_tell_both_intervals_and_costs() -> None:
-    found = make_findings().metrics()["strategies"]["better"]
+    whole = make_findings().metrics()
+    assert (whole["target"]["seeds"], whole["target"]["seed_numbers"]) == (3, [7, 8, 9])
+    found = whole["strategies"]["better"]
     assert set(found["gain"]["bootstrap"]) == {"low", "high"}
     assert found["trainable_share"] == 0.5
     assert found["cost"] == {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from graftwork.errors import PluginError
 from graftwork.images import Images, Indices, Labels
@@ -91,3 +92,28 @@ def test_classes_are_merged_one_of_each_first_then_in_proportion_and_lazily() ->
     for size in range(1, 16):
         found = np.bincount([0, 1, 2, *rest[:size]], minlength=3)
         assert (np.abs(found - (size + 3) * np.array(counts) / 18) <= 1.5).all()
+
+
+@pytest.mark.parametrize("lazy", [True, False])
+def test_a_selection_computes_on_one_blas_thread_and_who_takes_its_answers_on_as_many_as_before(lazy: bool) -> None:
+    seen: list[int] = []
+
+    def lazily(labels: Labels) -> Iterator[int]:
+        for number in range(len(labels)):
+            seen.append(blas_threads())
+            yield number
+
+    @dataclass(frozen=True)
+    class Watching:
+        def order(self, labels: Labels, features: Callable[[], Features], rng: np.random.Generator) -> Iterable[int]:
+            return lazily(labels) if lazy else list(lazily(labels))
+
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        for _ in Selector(Watching()).order(IMAGES, np.zeros(3, np.int64), np.arange(3), np.random.default_rng(0)):
+            assert blas_threads() == before
+    assert seen == [1, 1, 1]
+
+
+def blas_threads() -> int:
+    return max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")

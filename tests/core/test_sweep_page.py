@@ -76,6 +76,13 @@ def test_every_budget_has_its_table_with_scratch_once_and_every_transfer(page: s
         assert table.count("control") == 1 and table.count('class="tag">chosen') == 1
 
 
+def test_the_settings_of_the_strategies_that_were_swept_are_told_and_no_others(findings: SweepFindings) -> None:
+    swept = {"scratch": (), "better": ("full_copy",), "worse": ("full_copy", "freeze")}
+    settings = sweep_settings(strategies={**swept, "idle": ("full_copy", "lora")})
+    told = render_sweep(findings, settings, PROVENANCE)
+    assert 'class="name">worse</span></th><td>' in told and "idle" not in told and "lora" not in told
+
+
 def test_of_several_sources_each_transfer_names_its_own_and_scratch_stands_once(of_two: SweepFindings) -> None:
     page = render_sweep(of_two, sweep_settings(("source", "other")), PROVENANCE)
     names = ["scratch", "better from source", "worse from source", "better from other", "worse from other"]

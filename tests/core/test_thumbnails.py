@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from graftwork import pixel_features as module
 from graftwork import thumbnails as thumbnails_module
@@ -43,6 +44,15 @@ def test_features_are_centred_uncorrelated_and_the_same_again() -> None:
     covariance = np.cov(features.T)
     assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 1e-3 * covariance.max()
     assert np.array_equal(features, pixel_features(IMAGES, np.arange(40)))
+
+
+def test_blas_threads_decide_no_bit_of_the_features() -> None:
+    images = RNG.integers(0, 256, (300, 3, 24, 24), dtype=np.uint8)
+    found = []
+    for threads in (1, 2, 4):
+        with threadpool_limits(threads, user_api="blas"):
+            found.append(pixel_features(images, np.arange(300)))
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
 
 def test_vectors_keep_their_distances_in_units_of_each_feature() -> None:

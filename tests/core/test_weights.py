@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from graftwork.errors import StateError, WeightsError
-from graftwork.weights import InputContract, load_weights, save_weights
+from graftwork.weights import load_weights, save_weights
 from tests.core.tiny import CONTRACT
 
 TENSORS = {
@@ -109,9 +109,3 @@ def test_a_pickle_is_refused_without_being_opened(tmp_path: Path) -> None:
 def test_missing_weights_say_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="graftwork run"):
         load_weights(tmp_path / "file")
-
-
-def test_contracts_conflict_in_their_input_and_not_in_their_classes() -> None:
-    assert CONTRACT.conflicts_with(CONTRACT.model_copy(update={"classes": ("x",), "provenance": {"a": 1}})) == []
-    other: InputContract = CONTRACT.model_copy(update={"size": 9, "mean": (0.4,)})
-    assert CONTRACT.conflicts_with(other) == ["mean", "size"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from graftwork.layout import SPLITS, Layout
 from graftwork.params_file import load_settings
 from graftwork.stages import stages
@@ -55,6 +57,13 @@ def test_the_layout_names_the_outputs_of_dvc_yaml() -> None:
     ]
     for path in paths:
         assert f"- {path.as_posix()}\n" in text
+
+
+def test_the_sweeps_report_hangs_on_every_setting_that_its_page_prints() -> None:
+    text = (ROOT / "flows" / "graftwork_flows" / "templates" / "sweep.yaml.template").read_text()
+    named = YAML(typ="safe", pure=True).load(text)["stages"]["sweep"]["params"]
+    printed = {"model", "image", "data.target.image", "seed", "seeds", "strategies", "sweep", "sources", "evidence"}
+    assert printed <= set(named)
 
 
 def test_what_init_writes_is_this_workspace() -> None:

@@ -101,6 +101,18 @@ def test_a_sweep_that_can_not_be_is_refused_with_the_reason(workspace: Path, old
     assert not (workspace / "sweep").exists()
 
 
+def test_a_strategy_that_needs_images_is_refused_before_anything_is_trained_from_weights_alone(workspace: Path) -> None:
+    there = "imports: {there: {weights: safetensors, path: data/there.safetensors}}"
+    edit(workspace / "params.yaml", "imports: {}", there)
+    edit(workspace / "params.yaml", "sources: [source]", "sources: [source, there]")
+    edit(workspace / "params.yaml", "strategies: [scratch, full_copy]", "strategies: [scratch, replayed]")
+    edit(workspace / "params.yaml", "  scratch: []", "  scratch: []\n  replayed: [full_copy, joint]")
+    (workspace / "data" / "there.safetensors").touch()
+    with pytest.raises(SettingsError, match="Of the source 'there' there are weights alone"):
+        sweep(workspace)
+    assert not (workspace / "weights").exists() or not any((workspace / "weights").iterdir())
+
+
 def test_more_labels_than_there_are_images_are_refused(computed: Path) -> None:
     edit(computed / "params.yaml", "labels_per_class: [2, 5]", "labels_per_class: [2, 500]")
     write_graph(computed)

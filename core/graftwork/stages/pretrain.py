@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from graftwork.checkpoints import Checkpoints, fingerprint
 from graftwork.contracts import contract_for
 from graftwork.engine import Normalise, predict, prepare
 from graftwork.files import read_json, write_json, write_text
 from graftwork.histories import history_csv
+from graftwork.images import LabelledImages
 from graftwork.models import build_model, head_tensors
 from graftwork.stages import Context
 from graftwork.storage import load_split
 from graftwork.strategy import Strategy, TargetModel
 from graftwork.timings import write_timing
 from graftwork.training import Job, train
-from graftwork.weights import load_weights, save_weights
+from graftwork.weights import InputContract, load_weights, save_weights
 
 
 def pretrain(context: Context, source: str) -> None:
@@ -29,14 +33,15 @@ def pretrain(context: Context, source: str) -> None:
     target = TargetModel(model, head_tensors(model), transferred=frozenset())
     contract = contract_for(settings, source, card, target.head)
     normalise = Normalise(contract, machine)
-    key = fingerprint("source", settings.pretrain.model_dump(), contract.model_dump(), settings.engine.model_dump())
+    splits = [load_split(layout.split(source, part)) for part in ("train", "validation")]
+    key = _key(context, source, card, contract, splits)
     checkpoints = Checkpoints(layout.checkpoints(f"source-{source}"), key)
     trained = train(
         Job(
             target=target,
             strategy=Strategy("source", []),
-            train=load_split(layout.split(source, "train")),
-            validation=load_split(layout.split(source, "validation")),
+            train=splits[0],
+            validation=splits[1],
             augmentation=context.registry.augmentations(settings.data[source]),
             normalise=normalise,
             training=settings.pretrain,
@@ -58,6 +63,24 @@ def pretrain(context: Context, source: str) -> None:
     write_timing(layout.timings(f"source-{source}"), [trained.seconds], history)
     checkpoints.remove()
     context.progress.log(f"source model: {accuracy:.1%} of {len(test):,} test images")
+
+
+def _key(
+    context: Context, source: str, card: Mapping[str, Any], contract: InputContract, splits: Sequence[LabelledImages]
+) -> str:  # fmt: skip
+    """Return what decides a source's weights, as a fingerprint: another training's checkpoints are of no use."""
+    settings = context.settings
+    return fingerprint(
+        "source",
+        settings.versions,
+        settings.seed,
+        settings.pretrain.model_dump(),
+        settings.engine.model_dump(),
+        contract.model_dump(),
+        [use.model_dump() for use in settings.data[source].augmentation],
+        card["local_code"],
+        [split.sha256() for split in splits],
+    )
 
 
 def _take_imported(context: Context, source: str) -> None:

@@ -91,9 +91,8 @@ class Delta:
 
 def _attention(known: _Reference, run: Run) -> list[Tensor]:
     """Return one weight a channel for each stage; those of a stage sum to 1."""
-    weight, bias = class_mean_head(
-        run.features(known.model, run.train), run.train.labels, run.target.classifier().out_features
-    )
+    features, classes = run.features(known.model, run.train), run.target.classifier().out_features
+    weight, bias = class_mean_head(features, run.train.labels, classes, run.class_weights)
     taps = Taps()
     handle = taps.watch_features(known.model)
     scores = [torch.zeros_like(weights, device=run.machine.device) for weights in known.weights]
@@ -102,7 +101,7 @@ def _attention(known: _Reference, run: Run) -> list[Tensor]:
             maps = known.maps(images.requires_grad_())
             assert taps.features is not None
             logits = F.linear(taps.features.float(), weight, bias)
-            loss = F.cross_entropy(logits, labels, reduction="sum", label_smoothing=SMOOTHING)
+            loss = F.cross_entropy(logits, labels, weight=run.class_weights, reduction="sum", label_smoothing=SMOOTHING)
             gradients = torch.autograd.grad(loss, maps)
         for score, activation, gradient in zip(scores, maps, gradients, strict=True):
             score += channels_last((activation * gradient).detach(), len(score)).float().sum(dim=1).abs().sum(dim=0)

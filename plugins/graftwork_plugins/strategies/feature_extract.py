@@ -33,9 +33,10 @@ class FeatureExtract:
 
     @hookimpl
     def training_ended(self, outcome: Outcome) -> None:
-        """Fit the head."""
+        """Fit the head; where `class_weights` or `sampling` is balanced, every class counts the same."""
         run, last = outcome.run, outcome.run.target.classifier()
         features = run.features(run.target.model, run.train)
-        weight, bias = logistic_head(features, run.train.labels, last.out_features, self.strength)
+        labels = run.train.labels
+        weight, bias = logistic_head(features, labels, last.out_features, self.strength, run.class_weights)
         names = {id(parameter): name for name, parameter in run.target.model.named_parameters()}
         outcome.tensors = {**outcome.tensors, names[id(last.weight)]: weight, names[id(last.bias)]: bias}

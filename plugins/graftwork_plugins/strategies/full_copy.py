@@ -55,7 +55,8 @@ class FullCopy:
         if self.head in ("zero", "trunc_normal"):
             return weight, bias
         fit = class_mean_head if self.head == "class_mean" else logistic_head
-        return fit(run.features(run.target.model, run.train), run.train.labels, len(weight))
+        features = run.features(run.target.model, run.train)
+        return fit(features, run.train.labels, len(weight), class_weights=run.class_weights)
 
     def _rows_by_name(self, source: SourceModel, classes: tuple[str, ...]) -> dict[str, Tensor]:
         """Return the head's tensors with one row a target class; zero where the source doesn't know the class."""

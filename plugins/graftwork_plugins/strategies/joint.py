@@ -48,7 +48,7 @@ class Joint:
     def training_started(self, run: Run) -> None:
         """Remember the source's images, and how to show them."""
         run.target.taps.watch_features(run.target.model)
-        run.target.notes["Joint"] = run
+        run.target.notes["Joint"], run.target.notes["Joint is over"] = run, False
 
     @hookimpl
     def epoch_started(self, target: TargetModel, epoch: int) -> None:
@@ -57,12 +57,13 @@ class Joint:
 
     @hookimpl
     def loss_terms(self, step: Step) -> Tensor | None:
-        """Return λ_s·L_s + (λ_t − 1)·L_t: the loop itself adds the target's loss once."""
+        """Return λ_s·L_s + (λ_t − 1)·L_t: the loop itself adds L_t once, weighed and smoothed as the settings say."""
         if step.target.notes["Joint is over"]:
             return None
         terms = []
         if self.target_weight != 1:
-            terms.append((self.target_weight - 1) * F.cross_entropy(step.logits.float(), step.labels))
+            assert step.loss is not None, "the loop gives it"
+            terms.append((self.target_weight - 1) * step.loss)
         if self.source_weight > 0:
             terms.append(self.source_weight * self._source_loss(step))
         return torch.stack(terms).sum() if terms else None

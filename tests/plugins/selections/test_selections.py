@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from graftwork.errors import DataError
 from graftwork.images import RawImages
@@ -185,3 +186,16 @@ def test_a_choice_of_few_costs_few_steps() -> None:
     rng = np.random.default_rng(0)
     for name in ("k_center", "herding"):
         assert len(list(islice(selection(name).order(labels, lambda: points, rng), 10))) == 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_blas_threads_decide_no_choice(name: str) -> None:
+    noise = raw([150, 150], size=24)
+    found = []
+    for threads in (1, 2, 4):
+        with threadpool_limits(threads, user_api="blas"):
+            order = Selector(selection(name)).order(
+                noise.images, noise.labels, np.arange(300), np.random.default_rng(0)
+            )
+            found.append(list(islice(order, 60)))
+    assert found[0] == found[1] == found[2]

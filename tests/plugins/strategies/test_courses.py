@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from graftwork.anatomy import depths
+from graftwork.class_weights import class_weights
 from graftwork.errors import SettingsError
 from graftwork.hookspecs import hookimpl
+from graftwork.labelled_arrays import LabelledArrays
 from graftwork.linear_heads import class_mean_head, logistic_head
 from graftwork.models import head_tensors
 from graftwork.source import SourceModel
@@ -207,6 +211,13 @@ def test_a_soups_ingredients_begin_at_the_same_weights_and_see_other_batches() -
     assert different(looking.finished["ingredient 1"], looking.finished["ingredient 2"]) != []
 
 
+def uneven(classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return features (60, 7), apart by class, and labels of which the first class has most."""
+    rng = np.random.default_rng(0)
+    labels = np.concatenate([np.arange(classes), np.where(rng.random(60 - classes) < 0.8, 0, rng.integers(0, classes))])
+    return torch.from_numpy(rng.normal(size=(60, 7)) * 3 + labels[:, None]), torch.from_numpy(labels)
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_logistic_head_is_scikit_learns(classes: int) -> None:
     from sklearn.linear_model import LogisticRegression
@@ -220,6 +231,57 @@ def test_the_logistic_head_is_scikit_learns(classes: int) -> None:
     scaled = StandardScaler().fit_transform(features)
     theirs = LogisticRegression(max_iter=1000).fit(scaled, labels).predict_proba(scaled)
     np.testing.assert_allclose(found, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_weighted_logistic_head_is_scikit_learns_with_balanced_classes(classes: int) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    features, labels = uneven(classes)
+    weight, bias = logistic_head(features, labels, classes, class_weights=class_weights("balanced", labels))
+    found = (features @ weight.T + bias).softmax(dim=1).numpy()
+    scaled = StandardScaler().fit_transform(features.numpy())
+    theirs = LogisticRegression(max_iter=1000, class_weight="balanced").fit(scaled, labels.numpy())
+    np.testing.assert_allclose(found, theirs.predict_proba(scaled), atol=1e-5)
+
+
+@pytest.mark.parametrize("head", [logistic_head, class_mean_head])
+def test_equal_class_weights_change_no_head(head: Any) -> None:
+    features, labels = uneven(3)
+    for plain, weighted in zip(
+        head(features, labels, 3), head(features, labels, 3, class_weights=torch.ones(3)), strict=True
+    ):
+        assert torch.equal(plain, weighted)
+
+
+def test_class_weights_change_how_sure_a_class_mean_head_is_and_not_which_mean_is_nearest() -> None:
+    features, labels = uneven(3)
+    plain, _ = class_mean_head(features, labels, 3)
+    weight, _ = class_mean_head(features, labels, 3, torch.tensor([1.0, 0.0, 0.0]))
+    ratio = weight / plain
+    torch.testing.assert_close(ratio, ratio[0, 0].expand_as(ratio))
+    assert float(ratio[0, 0]) != pytest.approx(1, rel=1e-3)
+    torch.testing.assert_close(class_mean_head(features, labels, 3, torch.tensor([3.0, 0.0, 0.0]))[0], weight)
+
+
+@pytest.mark.parametrize("balanced", [{"class_weights": "balanced"}, {"sampling": "balanced"}, {}])
+@pytest.mark.parametrize("stack", [(COPY, FeatureExtract()), (FullCopy(head="linear_probe"),)])
+def test_a_head_fitted_at_one_stroke_is_balanced_as_the_settings_say(
+    stack: tuple[object, ...], balanced: dict[str, Any], tmp_path: Path
+) -> None:
+    case = Case(stack, "test_resnet", epochs=2)
+    usual = case.job(tmp_path)
+    few = LabelledArrays(usual.train.images, torch.tensor([0] * 12 + [1, 1, 2, 2]))  # type: ignore[attr-defined]
+    job = replace(usual, train=few, training=usual.training.model_copy(update=balanced))
+    features = job.run.features(job.target.model, job.run.train)
+    weights = class_weights("balanced", few.labels) if balanced else None
+    expected, _ = logistic_head(features, few.labels, 3, class_weights=weights)
+    if len(stack) == 2:
+        train(job)
+    else:
+        job.strategy.training_started(job.run)
+    assert torch.equal(job.target.classifier().weight.detach(), expected)
 
 
 def test_the_class_mean_head_answers_with_the_nearest_mean() -> None:

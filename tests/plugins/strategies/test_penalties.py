@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from graftwork.class_weights import class_weights
 from graftwork.errors import SettingsError
+from graftwork.hookspecs import hookimpl
+from graftwork.labelled_arrays import LabelledArrays
 from graftwork.models import head_tensors
 from graftwork.strategy import Step, Strategy, TargetModel
 from graftwork.testing import FLOAT32, Case, build_net
+from graftwork.training import train
 from graftwork_plugins.strategies.bss import spectral_shrinkage
 from graftwork_plugins.strategies.co_tuning import CoTuning, relationship
 from graftwork_plugins.strategies.delta import Delta, channels_last
@@ -21,7 +26,7 @@ from graftwork_plugins.strategies.full_copy import FullCopy
 from graftwork_plugins.strategies.joint import Joint
 from graftwork_plugins.strategies.lwf import LwF, distillation
 from graftwork_plugins.strategies.penalties import L1, L2
-from tests.core.tiny import tiny_net
+from tests.core.tiny import job, tiny_net
 
 NETS = ["test_resnet", "test_vit"]
 IMAGES = torch.rand(6, 1, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -36,11 +41,13 @@ def started(net: str, folder: Path, *plugins: object) -> tuple[Strategy, TargetM
     return job.strategy, job.target
 
 
-def penalty(strategy: Strategy, target: TargetModel) -> torch.Tensor:
+def penalty(strategy: Strategy, target: TargetModel, **loss: Any) -> torch.Tensor:
+    """Return the stack's terms at a step whose loss is told by `loss`, as cross_entropy takes it."""
     with FLOAT32.precision():
         logits = target.model(IMAGES)
-    taps = target.taps
-    step = Step(target, IMAGES, LABELS, logits, taps.features, taps.maps, torch.Generator().manual_seed(0))
+    taps, draws = target.taps, torch.Generator().manual_seed(0)
+    own = nn.functional.cross_entropy(logits, LABELS, **loss)
+    step = Step(target, IMAGES, LABELS, logits, taps.features, taps.maps, draws, own)
     found = strategy.loss_terms(step)
     assert found is not None
     return found.detach()
@@ -164,6 +171,32 @@ def test_joint_adds_the_sources_loss_and_weighs_the_targets(net: str, tmp_path: 
         source_loss = nn.functional.cross_entropy(source, target.source.images.labels[chosen])
         target_loss = nn.functional.cross_entropy(target.model(IMAGES), LABELS)
     assert float(penalty(strategy, target)) == pytest.approx(float(3 * source_loss - 0.5 * target_loss), rel=1e-4)
+
+
+def test_joint_scales_the_targets_loss_as_the_loop_weighs_and_smooths_it(tmp_path: Path) -> None:
+    strategy, target = started("test_resnet", tmp_path, Joint(source_weight=0.0, target_weight=0.5, images=24))
+    told = {"weight": torch.tensor([5.0, 0.1, 0.2]), "label_smoothing": 0.1}
+    with torch.no_grad():
+        loss = nn.functional.cross_entropy(target.model(IMAGES), LABELS, **told)
+    assert torch.equal(penalty(strategy, target, **told), -0.5 * loss)
+
+
+def test_the_loop_hands_its_own_loss_to_every_step(tmp_path: Path) -> None:
+    steps: list[Step] = []
+
+    class Watching:
+        @hookimpl
+        def gradients_ready(self, step: Step) -> None:
+            steps.append(step)
+
+    few = LabelledArrays(torch.randint(0, 255, (30, 1, 8, 8), dtype=torch.uint8), torch.tensor([0] * 26 + [1, 1, 2, 2]))
+    train(job(tmp_path, Watching(), train=few, epochs=1, class_weights="balanced", label_smoothing=0.1))
+    weights = class_weights("balanced", few.labels)
+    assert steps
+    for step in steps:
+        expected = nn.functional.cross_entropy(step.logits, step.labels, weight=weights, label_smoothing=0.1)
+        assert step.loss is not None and step.loss.grad_fn is not None
+        assert torch.equal(step.loss.detach(), expected.detach())
 
 
 def test_l1_and_l2_are_sums_over_matrices_and_kernels() -> None:
