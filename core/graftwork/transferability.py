@@ -239,19 +239,29 @@ def _ridge(train: Array, targets: Array, test: Array) -> Array:
     """Return the predictions (test rows, C) of the ridge regression with the least leave-one-out error."""
     alive = _alive(train)
     centre, spread = train[:, alive].mean(axis=0), train[:, alive].std(axis=0)
-    u, singular, vt = np.linalg.svd((train[:, alive] - centre) / spread, full_matrices=False)
+    scaled = (train[:, alive] - centre) / spread
+    u, eigenvalues = _left_vectors(scaled)
     offset = targets.mean(axis=0)
     projected = u.T @ (targets - offset)
 
     def error(penalty: float) -> float:
-        kept = singular**2 / (singular**2 + penalty)
+        kept = eigenvalues / (eigenvalues + penalty)
         free = np.maximum(1 - 1 / len(train) - u**2 @ kept, np.finfo(np.float64).eps)
         left = targets - offset - u @ (kept[:, None] * projected)
         return float(((left / free[:, None]) ** 2).sum())
 
     penalty = min(RIDGES * len(train), key=error)
-    weights = vt.T @ ((singular / (singular**2 + penalty))[:, None] * projected)
+    weights = scaled.T @ (u @ (projected / (eigenvalues + penalty)[:, None]))
     return np.asarray((test[:, alive] - centre) / spread @ weights + offset)
+
+
+def _left_vectors(rows: Array) -> tuple[Array, Array]:
+    """Return the left singular vectors and the squares of the singular values; few wide rows by their products alone."""
+    if len(rows) > rows.shape[1]:
+        u, singular, _ = np.linalg.svd(rows, full_matrices=False)
+        return u, singular**2
+    eigenvalues, u = np.linalg.eigh(rows @ rows.T)
+    return u, np.maximum(eigenvalues, 0.0)
 
 
 SCORES: dict[str, Score] = {

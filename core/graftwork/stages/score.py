@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from graftwork.blas_threads import one_blas_thread
 from graftwork.engine import Normalise, prepare
 from graftwork.features import Extracted, extract
 from graftwork.files import write_json
@@ -42,10 +43,11 @@ def score_on(context: Context, weights: SourceWeights, target: LabelledImages) -
         model.load_state_dict({**model.state_dict(), **tensors})
         return extract(machine.place(model), images, normalise, machine)
 
-    return score_source(
-        weights.name, look(tensors, shown), look(tensors, known) if known else None, untrained=look({}, shown),
-        labels=shown.labels.numpy(), confidence=settings.evidence.confidence,
-    )  # fmt: skip
+    seen, own, untrained = look(tensors, shown), look(tensors, known) if known else None, look({}, shown)
+    with one_blas_thread():  # which for such small matrices is the fastest, too
+        return score_source(
+            weights.name, seen, own, untrained, shown.labels.numpy(), confidence=settings.evidence.confidence
+        )
 
 
 def _chosen(data: LabelledImages, seed: int, image: ImageFormat) -> LabelledImages:
