@@ -256,7 +256,7 @@ def _ridge(train: Array, targets: Array, test: Array) -> Array:
 
 
 def _left_vectors(rows: Array) -> tuple[Array, Array]:
-    """Return the left singular vectors and the squares of the singular values; few wide rows by their products alone."""
+    """Return the left singular vectors and the squares of the singular values: of few wide rows by their products."""
     if len(rows) > rows.shape[1]:
         u, singular, _ = np.linalg.svd(rows, full_matrices=False)
         return u, singular**2
