@@ -1,6 +1,8 @@
 # Two promises: `make run` installs and runs the default job; `make test` installs and tests.
 PYTHON ?= python3
 BIN := .venv/bin
+# Two at a time; waiting threads sleep, as else those of one hold up the other's.
+PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: run test test-fast lint bench templates clean
 
@@ -8,10 +10,10 @@ run: .venv/installed
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/graftwork run
 
 test: .venv/tested
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: .venv/tested
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: .venv/developed
 	$(BIN)/ruff check .

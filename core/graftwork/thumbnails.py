@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from graftwork.images import Images, Indices
 
-BLOCK_BYTES = 2**25
+BLOCK_BYTES = 2**23
 
 
 def thumbnails(images: Images, chosen: Indices, side: int) -> NDArray[Any]:
