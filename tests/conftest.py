@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.core.server import Server, serving
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -17,3 +20,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data sets of ../shared/data are not here")
     return folder
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server on the loopback, and nothing in the environment that would keep a test from it."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "GRAFTWORK_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with serving() as server:
+        yield server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,11 @@ class Layout:
     def origin(self, name: str) -> Path:
         """Files that came from elsewhere."""
         return self.root / "data" / "origins" / name
+
+    def origin_of(self, path: str, origins: Iterable[str]) -> str | None:
+        """Return which of the origins a path in the settings lies in; None for the user's own."""
+        whole = self.root / path
+        return next((name for name in origins if whole.is_relative_to(self.origin(name))), None)
 
     @property
     def downloads(self) -> Path:

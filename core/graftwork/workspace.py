@@ -58,10 +58,8 @@ def check_before_run(context: Context, *, sweeping: bool = False) -> None:
 
 def _check_path(context: Context, path: str, key: str, expected: str) -> None:
     """Raise DataError unless a path is there, or below data/origins/<name>, which the obtain stage will make."""
-    layout = context.layout
-    whole = layout.root / path
-    to_come = [layout.origin(name) for name in context.settings.origins]
-    if whole.exists() or any(origin == whole or origin in whole.parents for origin in to_come):
+    whole = context.layout.root / path
+    if whole.exists() or context.layout.origin_of(path, context.settings.origins):
         return
     raise DataError(
         "The data is missing", where=f"{whole} (params.yaml, key {key})", expected=expected,

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from graftwork.errors import DataError, SettingsError, did_you_mean
 from graftwork.names import printable
@@ -185,11 +186,7 @@ def _with_import(text: ParamsText, reader: str, path: str, model: str) -> Params
 
 def _trained_on(model: str) -> str:
     """Return the import's images as timm knows them; nothing for a model that isn't timm's."""
-    from graftwork import torchvision_operators
-
-    torchvision_operators.define_missing()
-    import timm
-
+    timm = _timm()
     card = timm.get_pretrained_cfg(model) if timm.is_model(model) else None
     if card is None or len(card.input_size) != 3:
         return ""
@@ -199,11 +196,7 @@ def _trained_on(model: str) -> str:
 
 def _model(name: str) -> str:
     """Return how params.yaml names a model. Raises SettingsError for one that nobody knows."""
-    from graftwork import torchvision_operators
-
-    torchvision_operators.define_missing()
-    import timm
-
+    timm = _timm()
     if name in PLAIN_NETS:
         return name
     if timm.is_model(name):
@@ -216,11 +209,7 @@ def _model(name: str) -> str:
 
 def _architecture(file: Path, reader: str) -> str:
     """Return timm's name for the model in a file, by the file's own name. Raises SettingsError for another."""
-    from graftwork import torchvision_operators
-
-    torchvision_operators.define_missing()
-    import timm
-
+    timm = _timm()
     name = file.name.partition(".")[0]
     if reader != "keras" and timm.is_model(name):
         return name
@@ -228,6 +217,16 @@ def _architecture(file: Path, reader: str) -> str:
         f"The file's name doesn't tell of what model {file.name} holds the weights", where="--source",
         expected="a name that begins with one of timm's models", fix="add --model NAME, such as --model resnet18",
     )  # fmt: skip
+
+
+def _timm() -> Any:
+    """Import timm, which takes seconds, only where a model is named."""
+    from graftwork import torchvision_operators
+
+    torchvision_operators.define_missing()
+    import timm
+
+    return timm
 
 
 def _as_seen_from(folder: Path, path: Path) -> str:

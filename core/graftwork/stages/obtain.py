@@ -10,13 +10,12 @@ from graftwork.stages import Context
 
 def require_obtained(context: Context, path: str) -> None:
     """Raise StateError where a path is an origin's that isn't there yet."""
-    for name in context.settings.origins:
-        whole, origin = context.layout.root / path, context.layout.origin(name)
-        if (whole == origin or origin in whole.parents) and not origin.exists():
-            raise StateError(
-                f"The files of the origin {name!r} aren't here yet", where=str(origin),
-                fix=f"graftwork stage obtain {name}, or graftwork run, or dvc pull",
-            )  # fmt: skip
+    name = context.layout.origin_of(path, context.settings.origins)
+    if name and not context.layout.origin(name).exists():
+        raise StateError(
+            f"The files of the origin {name!r} aren't here yet", where=str(context.layout.origin(name)),
+            fix=f"graftwork stage obtain {name}, or graftwork run, or dvc pull",
+        )  # fmt: skip
 
 
 def obtain(context: Context, name: str) -> None:
