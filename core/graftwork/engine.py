@@ -21,6 +21,7 @@ class Machine:
     device: torch.device
     autocast: bool
     memory_format: torch.memory_format
+    side_by_side: int = 1  # trainings that go on at once, each on as many threads as set
 
     def place(self, model: nn.Module) -> nn.Module:
         """Move a model to the device, in the memory format."""

@@ -12,7 +12,7 @@ from graftwork.layout import Layout
 from graftwork.params_file import load_settings, local_plugins_of
 from graftwork.progress import Progress, Quiet
 from graftwork.registry import load_plugins
-from graftwork.stages import Context, stages
+from graftwork.stages import WAITING, Context, stages
 
 PARAMS = "params.yaml"
 
@@ -31,7 +31,10 @@ def run_stage(context: Context, name: str, item: str) -> None:
     if found is None:
         raise StateError(f"There is no stage {name!r}", expected=", ".join(stages()), fix="graftwork stage --help")
     _check_item(context, name, item)
-    found(context, item)
+    if name in WAITING:
+        found(context, item)
+    else:
+        context.compute(lambda: found(context, item))
 
 
 def check_before_run(context: Context, *, sweeping: bool = False) -> None:

@@ -9,6 +9,7 @@ from graftwork.layout import Layout
 from graftwork.progress import Progress
 from graftwork.registry import Registry
 from graftwork.settings import Settings
+from graftwork.side_by_side import Compute, here
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,11 @@ class Context:
     registry: Registry
     layout: Layout
     progress: Progress
+    compute: Compute = here  # where torch's work is done: a run has one thread for it
 
 
 Stage = Callable[[Context, str], None]
+WAITING = {"finetune", "cells"}  # stages that wait for processes, and leave the computing thread to others meanwhile
 
 
 def stages() -> dict[str, Stage]:

@@ -7,7 +7,7 @@ from typing import Any
 from graftwork.errors import StateError
 from graftwork.files import read_json, write_json
 from graftwork.ledger import Ledger, Trial
-from graftwork.progress import Part
+from graftwork.progress import parts
 from graftwork.rehearsal import rehearse_stack
 from graftwork.scoring import SourceScores
 from graftwork.search import Search, Stack, stack_from
@@ -58,7 +58,7 @@ def search_on(trials: Trials, scores: SourceScores) -> Search:
 
     def train(name: str, stack: Stack, repeat: int) -> Trial:
         seed = derived_seed(settings.seed, "search", repeat) % 2**31  # apart from the seeds that are compared
-        return trials.run(name, stack, seed, Part(context.progress, 0, 1, f"{name}: "))
+        return trials.run(name, stack, seed, parts(context.progress, [name])[name])
 
     return Search(
         strategies={name: stack for name, stack in settings.strategies.items() if name not in choosers},

@@ -10,7 +10,7 @@ from graftwork.engine import predict, prepare
 from graftwork.files import read_json
 from graftwork.images import LabelledImages
 from graftwork.ledger import Ledger, Trial
-from graftwork.progress import Progress
+from graftwork.progress import Progress, Quiet
 from graftwork.search import stack_text
 from graftwork.settings import Training, Use
 from graftwork.stages import Context
@@ -46,6 +46,10 @@ class Trials:
         ledger.add(trial)
         job.checkpoints.remove()
         return trial
+
+    def ready(self, name: str, stack: tuple[Use, ...]) -> None:
+        """Do what all seeds of a stack share, so that processes forked from this one have it."""
+        self._fitting(name, stack).job(0, Quiet())
 
     def _fitting(self, name: str, stack: tuple[Use, ...]) -> Fitting:
         text = stack_text(stack)
