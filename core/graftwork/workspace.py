@@ -19,7 +19,7 @@ PARAMS = "params.yaml"
 
 def open_workspace(root: Path, overrides: Sequence[str] = (), progress: Progress | None = None) -> Context:
     """Read the settings of the workspace at `root` and load its plugins. Raises SettingsError."""
-    local = local_plugins_of(root / PARAMS)
+    local = local_plugins_of(root / PARAMS, overrides)
     registry = load_plugins(root / local if local else None)
     settings = load_settings(root / PARAMS, registry, overrides)
     return Context(settings, registry, Layout(root), progress or Quiet())
@@ -45,15 +45,20 @@ def check_before_run(context: Context, *, sweeping: bool = False) -> None:
     layout = context.layout
     for folder in (layout.root / "data", layout.root / "weights", layout.report, layout.private):
         require_writable(folder)
+    check_paths(context)
+    rehearse(context.settings, context.registry)
+    if sweeping:
+        rehearse_sweep(context.settings, context.registry)
+
+
+def check_paths(context: Context) -> None:
+    """Raise DataError where the settings name a path that isn't there, StateError for a mirror."""
     if context.settings.origins:
-        find_mirror(layout.root, context.settings.mirror)
+        find_mirror(context.layout.root, context.settings.mirror)
     for name, data in context.settings.data.items():
         _check_path(context, data.path, f"data.{name}.path", "a file or folder that the dataset plugin reads")
     for name, imported in context.settings.imports.items():
         _check_path(context, imported.path, f"imports.{name}.path", "a weight file that the plugin reads")
-    rehearse(context.settings, context.registry)
-    if sweeping:
-        rehearse_sweep(context.settings, context.registry)
 
 
 def _check_path(context: Context, path: str, key: str, expected: str) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from graftwork.weights import load_weights, save_weights
 from graftwork_flows.cli import main
+from graftwork_flows.overrides import as_overrides
 from tests.flows.conftest import edit, environment, images, run
 
 Breakage = Callable[[Path], object]
@@ -162,6 +163,38 @@ def test_without_git_a_run_works_and_overrides_say_what_is_missing(workspace: Pa
     assert done.returncode == 4
     assert "git init" in done.stderr
     assert run(workspace, "graftwork", "run", "--without-prefect").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "breakage", "text"),
+    [
+        (("run", "--strategy", "nope"), None, "Unknown strategy 'nope'"),
+        (("run", "--set", "data.target.augmentation=[flop]"), None, "Did you mean flip?"),
+        (("run", "--set", "local_plugins=elsewhere"), None, "elsewhere"),
+        (("run",), params("path: data/target.npz", "path: data/taget.npz"), "data.target.path"),
+        (("sweep",), params("full_copy: [full_copy]", "full_copy: [fulll_copy]"), "Did you mean full_copy?"),
+        (("sweep",), params("sweep: {strategies: [scratch, full_copy]", "sweep: {strategies: [scratch, x]"), "'x'"),
+        (("serve",), params("model: {mlp", "model: {mpl"), "Did you mean mlp?"),
+    ],
+)
+def test_settings_are_checked_before_a_server_starts(
+    command: tuple[str, ...], breakage: Breakage | None, text: str, workspace: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    if breakage:
+        breakage(workspace)
+    monkeypatch.setattr("graftwork_flows.server.launch", lambda root: pytest.fail("a server was started"))
+    monkeypatch.setattr("sys.argv", ["graftwork", *command, "-C", str(workspace)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (2, 3)
+    assert text in capfd.readouterr().err
+    assert not (workspace / "sweep").exists() and not (workspace / "data" / "raw").exists()
+
+
+def test_a_chosen_strategy_keeps_its_other_override(workspace: Path) -> None:
+    found = as_overrides(workspace, ["own"], 0, 0, 0, ["strategies.own=[full_copy]"])
+    assert json.loads(found[-1].removeprefix("strategies=")) == {"scratch": [], "own": ["full_copy"]}
 
 
 def test_an_unreachable_prefect_server_of_ones_own_is_named(workspace: Path) -> None:
