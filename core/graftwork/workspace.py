@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from graftwork.desk import find_mirror
-from graftwork.errors import DataError, StateError
-from graftwork.files import require_writable
+from graftwork.errors import DataError, MisfitError, StateError
+from graftwork.files import require_writable, write_json
 from graftwork.layout import Layout
 from graftwork.params_file import load_settings, local_plugins_of
 from graftwork.progress import Progress, Quiet
@@ -31,7 +32,21 @@ def run_stage(context: Context, name: str, item: str) -> None:
     if found is None:
         raise StateError(f"There is no stage {name!r}", expected=", ".join(stages()), fix="graftwork stage --help")
     _check_item(context, name, item)
-    found(context, item)
+    with misfits_kept(context.layout, f"{name}-{item}"):
+        found(context, item)
+
+
+@contextmanager
+def misfits_kept(layout: Layout, name: str) -> Iterator[None]:
+    """Where weights don't fit, write down what became of every tensor, and let the error say where that is."""
+    file = layout.misfits / f"{name}.json"
+    file.unlink(missing_ok=True)
+    try:
+        yield
+    except MisfitError as error:
+        write_json(file, error.account)
+        error.where += f"; every tensor: {file.resolve()}"
+        raise
 
 
 def check_before_run(context: Context, *, sweeping: bool = False) -> None:
@@ -46,9 +61,10 @@ def check_before_run(context: Context, *, sweeping: bool = False) -> None:
     for folder in (layout.root / "data", layout.root / "weights", layout.report, layout.private):
         require_writable(folder)
     check_paths(context)
-    rehearse(context.settings, context.registry)
-    if sweeping:
-        rehearse_sweep(context.settings, context.registry)
+    with misfits_kept(layout, "rehearsal"):
+        rehearse(context.settings, context.registry)
+        if sweeping:
+            rehearse_sweep(context.settings, context.registry)
 
 
 def check_paths(context: Context) -> None:

@@ -15,9 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
+from graftwork.files import write_json
+from graftwork.layout import Layout
 from graftwork.weights import load_weights, save_weights
 from graftwork_flows.cli import main
 from graftwork_flows.overrides import as_overrides
+from graftwork_flows.sandbox import sandbox
 from tests.flows.conftest import edit, environment, images, run
 
 Breakage = Callable[[Path], object]
@@ -215,6 +218,16 @@ def test_weights_of_another_architecture_are_refused_with_both_lists(computed: P
     assert done.returncode == 3
     assert "loaded 0 of" in done.stderr
     assert "trunk.1.0.weight" in done.stderr and "other.trunk.1.0.weight" in done.stderr
+    file = computed / ".graftwork" / "misfits" / "transfer-full_copy.json"
+    assert str(file) in done.stderr.replace("\n", "")
+    assert len(json.loads(file.read_text())["tensors"]) == 2 * len(tensors)
+
+
+def test_what_does_not_fit_in_a_run_with_overrides_is_told_at_home(workspace: Path) -> None:
+    with sandbox(workspace, ["finetune.epochs=1"], "box") as box:
+        write_json(Layout(box.root).misfits / "transfer-x.json", {"tensors": []})
+    assert not box.root.exists()
+    assert (workspace / ".graftwork" / "misfits" / "transfer-x.json").is_file()
 
 
 def test_weights_with_nan_name_the_tensor(computed: Path) -> None:
