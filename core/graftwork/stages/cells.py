@@ -32,6 +32,10 @@ def cells(context: Context, item: str) -> None:
     """
     source, _, strategy = item.partition("-")
     seeds = context.settings.seeds
+    stack = stack_of(context, strategy, source)
+    if stack != stack_of(context, strategy):
+        instead = ", ".join(use.name for use in stack) or "scratch"
+        context.progress.log(f"The chosen stack needs images, of which {source} has none; in its place: {instead}")
     budgets = list(_budgets(context))
     weights = load_source_weights(context, source)
     rows: list[dict[str, Any]] = []
@@ -40,7 +44,7 @@ def cells(context: Context, item: str) -> None:
         for index, seed in enumerate(seeds):
             label = f"{budget} labels a class, seed {seed}: "
             part = Part(context.progress, place * len(seeds) + index, len(budgets) * len(seeds), label)
-            trial = trials.run(strategy, stack_of(context, strategy), seed, part)
+            trial = trials.run(strategy, stack, seed, part)
             rows.append(_row(trial))
         accuracy = sum(row["test_accuracy"] for row in rows[-len(seeds) :]) / len(seeds)
         context.progress.log(f"{budget} labels a class: {accuracy:.1%} on test, mean of {len(seeds)} seeds")
