@@ -30,13 +30,11 @@ class Splits:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
-def split_images(
-    raw: RawImages, settings: DataSettings, seed: int, where: str, selector: Selector | None = None
-) -> Splits:  # fmt: skip
+def split_images(raw: RawImages, settings: DataSettings, seed: int, where: str, selector: Selector) -> Splits:
     """Return stratified splits, or the dataset's own where settings say null; then cut the training set to its labels.
 
-    The selector says which images get them; without one they are stratified. Raises DataError where a class would be
-    missing from a split, or one image stands in two of them.
+    The selector says which images get them. Raises DataError where a class would be missing from a split, or one image
+    stands in two of them.
     """
     splits, order = _ordered_splits(raw, settings, seed, where, selector)
     if settings.labels is not None:
@@ -49,8 +47,7 @@ def split_images(
 
 
 def label_budgets(
-    raw: RawImages, settings: DataSettings, seed: int, budgets: Sequence[int], where: str,
-    selector: Selector | None = None,
+    raw: RawImages, settings: DataSettings, seed: int, budgets: Sequence[int], where: str, selector: Selector
 ) -> dict[int, Indices]:  # fmt: skip
     """Return training images with so many labels of each class, sorted; each budget holds all smaller ones.
 
@@ -77,10 +74,9 @@ def label_budgets(
 
 
 def _ordered_splits(
-    raw: RawImages, settings: DataSettings, seed: int, where: str, selector: Selector | None
+    raw: RawImages, settings: DataSettings, seed: int, where: str, selector: Selector
 ) -> tuple[Splits, Iterator[int]]:
     """Return the splits with all training images, and these in the order in which labels are given to them."""
-    assert selector is not None or settings.selection.name == "stratified", "who sets another one passes it on"
     rng = np.random.default_rng([seed, 0x5B117])
     given = _given(raw)
     train = given.pop("train", np.array([], dtype=np.int64))
@@ -88,8 +84,6 @@ def _ordered_splits(
     validation, train = _own_or_cut(raw, given, train, settings.validation, "validation", rng, where)
     train, validation, dropped = _without_duplicates(raw, settings, train, validation, test, where)
     splits = Splits(np.sort(train), np.sort(validation), np.sort(test), dropped)
-    if selector is None:
-        return splits, iter(train[stratified_order(raw.labels[train], rng)].tolist())
     return splits, selector.order(raw.images, raw.labels[train], train, rng)
 
 
