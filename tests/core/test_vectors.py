@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from graftwork.adaptation import Adaptation
+from graftwork.channel_statistics import statistics
 from graftwork.desk import Desk
 from graftwork.engine import Normalise
 from graftwork.errors import DataError, SettingsError, WeightsError
@@ -27,7 +28,7 @@ from graftwork.rehearsal import rehearse
 from graftwork.settings import ImageFormat, Settings
 from graftwork.splits import split_images
 from graftwork.stages import Context, stages
-from graftwork.stages.augment import augment, statistics
+from graftwork.stages.augment import augment
 from graftwork.storage import load_split, save_split
 from graftwork.vectors import CELL, SHOWN, heat_map
 from graftwork_plugins.mlp import MLP
