@@ -34,8 +34,9 @@ def statistics(parts: Iterable[NDArray[Any]]) -> tuple[list[float], list[float]]
 
 def channel_sums(images: Pixels) -> Sums:
     """Return the sums of values and of their squares, (n, C, 2)."""
-    flat = images.reshape(*images.shape[:2], -1).astype(np.int64)
-    return np.stack([flat.sum(axis=2), np.einsum("ncp,ncp->nc", flat, flat)], axis=2)
+    flat = images.reshape(*images.shape[:2], -1)
+    squares = np.einsum("ncp,ncp->nc", flat, flat, dtype=np.int64)
+    return np.stack([flat.sum(axis=2, dtype=np.int64), squares], axis=2)
 
 
 def from_sums(total: Sums, pixels: int) -> tuple[list[float], list[float]]:
