@@ -237,7 +237,7 @@ def init(
             help="What weights come from: data, a weight file, timm:NAME, or a data set's name such as mnist."
         ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="One of timm's models, or mlp, lenet, small_cnn.")] = None,
+    model: Annotated[str | None, typer.Option(help="One of timm's models, or a net of a plugin, such as mlp.")] = None,
     recipe: Annotated[str | None, typer.Option(help="One of the recipes, ready to run.")] = None,
     recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes and exit.")] = False,
     git: Annotated[bool, typer.Option("--git", help="Set up git too, where it is missing.")] = False,

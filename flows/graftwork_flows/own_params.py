@@ -10,6 +10,7 @@ from typing import Any
 
 from graftwork.errors import DataError, SettingsError, did_you_mean
 from graftwork.names import printable
+from graftwork.published_sets import offers
 from graftwork.registry import Registry
 from graftwork.survey import Survey, survey
 from graftwork_flows.params_text import ParamsText
@@ -17,7 +18,6 @@ from graftwork_flows.params_text import ParamsText
 WEIGHT_FILES = {
     ".safetensors": "safetensors", ".pth": "torch", ".pt": "torch", ".bin": "torch", ".h5": "keras", ".keras": "keras",
 }  # fmt: skip
-PLAIN_NETS = ("mlp", "lenet", "small_cnn")
 HUB = "timm:"
 PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")  # what YAML takes for a text
 STRATEGIES = (  # a trunk of millions of parameters is slow to train on two cores: so few, and one that is quick
@@ -27,8 +27,6 @@ STRATEGIES = (  # a trunk of millions of parameters is slow to train on two core
 )
 FEW = 200  # labels of a first run: a verdict in minutes
 LARGE = 96  # pixels; of larger images a first run takes so many
-WITH_VALIDATION = ("flowers102",)  # published data sets
-WITHOUT_TEST = ("digits", "eurosat")
 EMBEDDED = "data/fashion_mnist.npz"
 
 
@@ -47,7 +45,7 @@ def own_params(template: str, folder: Path, wish: Wish, registry: Registry) -> t
     found = _surveyed(folder, path, registry)
     text = _with_target(ParamsText.of(template), found, _as_seen_from(folder, path))
     if wish.model:
-        text = text.with_value("model", _model(wish.model))
+        text = text.with_value("model", _model(wish.model, registry))
     text = _with_source(text, folder, wish, registry) if wish.source else _with_embedded_source(text, found)
     smaller = f"brought to {LARGE} pixels, which is quick; image.size asks for more"
     return str(text), [*found.lines(), *([smaller] if found.sides[1] > LARGE else [])]
@@ -116,11 +114,13 @@ def _with_source(text: ParamsText, folder: Path, wish: Wish, registry: Registry)
         name = source.removeprefix(HUB)
         text = text.with_block("origins", f"pretrained: {{timm: {{name: {name}}}}}")
         architecture = name.rpartition("/")[2].partition(".")[0]
-        _model(architecture)
-        return _with_import(text, "safetensors", "data/origins/pretrained", wish.model or architecture)
+        _model(architecture, registry)
+        model = wish.model or architecture
+        return _with_import(text, "safetensors", "data/origins/pretrained", model, registry)
     if file.suffix.lower() in WEIGHT_FILES and file.is_file():
         reader = WEIGHT_FILES[file.suffix.lower()]
-        return _with_import(text, reader, _as_seen_from(folder, file), wish.model or _architecture(file, reader))
+        model = wish.model or _architecture(file, reader)
+        return _with_import(text, reader, _as_seen_from(folder, file), model, registry)
     if not file.exists():
         return _with_named_set(text, source, registry)
     found = _surveyed(folder, file, registry)
@@ -141,40 +141,31 @@ def _with_source_data(text: ParamsText, found: Survey, path: str) -> ParamsText:
 
 def _with_named_set(text: ParamsText, name: str, registry: Registry) -> ParamsText:
     """Take a published data set, by the name that an origin plugin knows it under. Raises SettingsError for others."""
-    published = _published(registry)
+    published = offers(registry)
     if name not in published:
         raise SettingsError(
             f"The source {name!r} is neither a path nor a name that is known", where="--source",
             expected=f"a path, timm:NAME, or one of: {', '.join(sorted(published))}",
             fix=did_you_mean(name, published) or "correct the path",
         )  # fmt: skip
-    origin, dataset = published[name]
-    folder = f"data/origins/{name}"
-    text = text.with_block("origins", f"{name}: {origin}")
+    found, path = published[name].published, Path("data/origins") / name
+    text = text.with_block("origins", f"{name}: {published[name].plugin.as_yaml(name)}")
     values = {
-        "data.source.dataset": dataset,
-        "data.source.path": f"{folder}/{name}.npz" if dataset == "npz" else folder,
+        "data.source.dataset": found.dataset,
+        "data.source.path": (path / found.file).as_posix(),
         "data.source.duplicates": "drop",  # the published CIFAR-100 has some
-        "data.source.validation": "null" if name in WITH_VALIDATION else "0.1",
-        "data.source.test": "0.2" if name in WITHOUT_TEST else "null",
+        "data.source.validation": "null" if "validation" in found.splits else "0.1",
+        "data.source.test": "null" if "test" in found.splits else "0.2",
     }
     for key, value in values.items():
         text = text.with_value(key, value)
     return text
 
 
-def _published(registry: Registry) -> dict[str, tuple[str, str]]:
-    """Return how each published data set is obtained, and the plugin that reads it, by name."""
-    found = {"digits": ("digits", "npz")}
-    for plugin in registry.named("origin"):
-        names: dict[str, str] = getattr(plugin.factory, "PUBLISHED", {})
-        found |= {name: (f"{{{plugin.name}: {{name: {name}}}}}", dataset) for name, dataset in names.items()}
-    return found
-
-
-def _with_import(text: ParamsText, reader: str, path: str, model: str) -> ParamsText:
+def _with_import(text: ParamsText, reader: str, path: str, model: str, registry: Registry) -> ParamsText:
     """Start from weights that were trained elsewhere; fine-tuning them wants smaller steps and fewer epochs."""
-    text = text.without("data.source").with_value("sources", "[pretrained]").with_value("model", _model(model))
+    text = text.without("data.source").with_value("sources", "[pretrained]")
+    text = text.with_value("model", _model(model, registry))
     image = _trained_on(model)
     text = text.with_block("imports", f"pretrained: {{weights: {reader}, path: {path}{image}}}")
     few = {"seeds": "[0, 1, 2]", "finetune.epochs": "10", "finetune.batch_size": "16", "finetune.lr": "0.001"}
@@ -194,16 +185,17 @@ def _trained_on(model: str) -> str:
     return f", image: {{size: {side}, channels: {channels}}}"
 
 
-def _model(name: str) -> str:
-    """Return how params.yaml names a model. Raises SettingsError for one that nobody knows."""
-    timm = _timm()
-    if name in PLAIN_NETS:
+def _model(name: str, registry: Registry) -> str:
+    """Return how params.yaml names a model: a plugin's, or one of timm's. Raises SettingsError for another."""
+    nets = [plugin.name for plugin in registry.named("model") if not plugin.is_catalogue]
+    if name in nets:
         return name
+    timm = _timm()
     if timm.is_model(name):
         return f"{{timm: {{name: {name}}}}}"
     raise SettingsError(
-        f"Unknown model {name!r}", expected=f"one of timm's, or {', '.join(PLAIN_NETS)}",
-        fix=did_you_mean(name, [*PLAIN_NETS, *timm.list_models()]) or "timm.list_models() lists them",
+        f"Unknown model {name!r}", expected=f"one of timm's, or {', '.join(nets)}",
+        fix=did_you_mean(name, [*nets, *timm.list_models()]) or "timm.list_models() lists them",
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from graftwork.workspace import check_before_run, open_workspace, run_stage
 from graftwork_flows.pipeline import Node, Outcome, Pipeline
 from graftwork_flows.run_lock import run_lock
 from graftwork_flows.stopping import Stop, stop_on_signals
+from graftwork_flows.sweep_graph import remove_orphan
 
 
 @dataclass
@@ -77,6 +78,8 @@ def begin(
         chdir(root),  # DVC's run cache takes the current folder for the workspace
         _computing_thread() as computing,
     ):
+        if context.settings.sweep is None:
+            remove_orphan(root)
         pipeline = Pipeline(root)
         _remove_former(context)
         nodes = pipeline.nodes(goals)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ from PIL import Image
 
 from graftwork.errors import SettingsError, StateError
 from graftwork.params_file import load_settings
+from graftwork.published_sets import PublishedSet
 from graftwork.registry import load_plugins
 from graftwork.settings import Settings
-from graftwork_flows.initialise import initialise, recipes
-from graftwork_flows.own_params import Wish
+from graftwork_flows.initialise import _template, initialise, recipes
+from graftwork_flows.own_params import Wish, own_params
 
 REGISTRY = load_plugins()
 
@@ -129,6 +132,31 @@ def test_a_published_data_set_can_be_the_source(name: str, test: float | None, t
     found = settings(tmp_path / "w")
     assert list(found.origins) == [name]
     assert found.data["source"].path == f"data/origins/{name}/{name}.npz" and found.data["source"].test == test
+
+
+@dataclass(frozen=True)
+class Own:
+    """An origin of one set, and a net, of the user's own."""
+
+    PUBLISHED: ClassVar = {"own_set": PublishedSet("image_folder", splits=())}
+
+
+@pytest.mark.parametrize(
+    ("name", "validation", "test"),
+    [("flowers102", None, None), ("oxford_iiit_pet", 0.1, None), ("eurosat", 0.1, 0.2), ("own_set", 0.1, 0.2)],
+)
+def test_an_origin_tells_which_splits_its_sets_bring_and_any_net_can_be_named(
+    name: str, validation: float | None, test: float | None, tmp_path: Path
+) -> None:
+    registry = load_plugins()
+    registry.origin("own", Own)
+    registry.model("own_net", Own)
+    wish = Wish(str(photos(tmp_path / "pets")), name, "own_net")
+    (tmp_path / "params.yaml").write_text(own_params(_template("params.yaml"), tmp_path, wish, registry)[0])
+    found = load_settings(tmp_path / "params.yaml", registry)
+    assert (found.data["source"].validation, found.data["source"].test) == (validation, test)
+    assert found.data["source"].path == f"data/origins/{name}" and found.model.name == "own_net"
+    assert found.origins[name].settings == ({} if name == "own_set" else {"name": name})
 
 
 def test_an_unknown_source_is_told_the_choices(tmp_path: Path) -> None:

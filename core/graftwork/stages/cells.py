@@ -12,6 +12,7 @@ from graftwork.images import LabelledImages
 from graftwork.ledger import Trial
 from graftwork.params_file import sweep_of
 from graftwork.selection import Selector
+from graftwork.settings import Use
 from graftwork.side_by_side import side_by_side
 from graftwork.splits import label_budgets
 from graftwork.stages import Context
@@ -34,9 +35,13 @@ def cells(context: Context, item: str) -> None:
     """
     source, _, strategy = item.partition("-")
     seeds = context.settings.seeds
-    grid: list[tuple[int, Trials]] = context.compute(lambda: _grid(context, source, strategy))
+    stack = stack_of(context, strategy, source)
+    if stack != stack_of(context, strategy):
+        instead = ", ".join(use.name for use in stack) or "scratch"
+        context.progress.log(f"The chosen stack needs images, of which {source} has none; in its place: {instead}")
+    grid: list[tuple[int, Trials]] = context.compute(lambda: _grid(context, source, strategy, stack))
     tasks = {
-        f"{budget} labels a class, seed {seed}": partial(trials.run, strategy, stack_of(context, strategy), seed)
+        f"{budget} labels a class, seed {seed}": partial(trials.run, strategy, stack, seed)
         for budget, trials in grid
         for seed in seeds
     }
@@ -48,12 +53,12 @@ def cells(context: Context, item: str) -> None:
     write_json(context.layout.cells(source, strategy), rows)
 
 
-def _grid(context: Context, source: str, strategy: str) -> list[tuple[int, Trials]]:
+def _grid(context: Context, source: str, strategy: str, stack: tuple[Use, ...]) -> list[tuple[int, Trials]]:
     """Return the trials of each label budget; what their seeds share is ready before any is run."""
     weights = load_source_weights(context, source)
     grid = [(budget, _trials(context, weights, train)) for budget, train in _budgets(context)]
     for _, trials in grid:
-        trials.ready(strategy, stack_of(context, strategy))
+        trials.ready(strategy, stack)
     return grid
 
 

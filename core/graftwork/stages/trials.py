@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from graftwork.channel_statistics import statistics
 from graftwork.cost import cost
 from graftwork.engine import predict, prepare
 from graftwork.files import read_json
@@ -14,7 +15,6 @@ from graftwork.progress import Progress, Quiet
 from graftwork.search import stack_text
 from graftwork.settings import Training, Use
 from graftwork.stages import Context
-from graftwork.stages.augment import statistics
 from graftwork.stages.fitting import Fitting
 from graftwork.stages.grafting import SourceWeights, graft
 from graftwork.training import Job, Trained, train

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graftwork.images import RawImages
+from graftwork.published_sets import PublishedSet
 from graftwork_plugins.classic import own_files, pictures
 
 Files = dict[str, Path]  # a set's own files by name, each verified
@@ -30,6 +31,7 @@ class Pictures:
 
     count: int
     unfold: Callable[[Files, Path], int]  # writes them, and returns how many
+    splits: tuple[str, ...] = ("test",)  # beside the training images
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ class NamedSet:
     licence: str
     folder: str
     form: Arrays | Pictures
+
+    def published(self, name: str) -> PublishedSet:
+        """Return what becomes of it under this name."""
+        if isinstance(self.form, Arrays):
+            return PublishedSet("npz", f"{name}.npz")
+        return PublishedSet("image_folder", splits=self.form.splits)
 
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -93,12 +101,13 @@ SETS = {
         Arrays((3, 96, 96), 5_000, 8_000, STL10, own_files.stl10(STL10)),
     ),
     "flowers102": NamedSet(
-        "Oxford 102 Flower", f"{VGG}/flowers/102/", "none stated", "flowers-102", Pictures(8_189, pictures.flowers),
+        "Oxford 102 Flower", f"{VGG}/flowers/102/", "none stated", "flowers-102",
+        Pictures(8_189, pictures.flowers, ("validation", "test")),
     ),
     "oxford_iiit_pet": NamedSet(
         "Oxford-IIIT Pet", f"{VGG}/pets/", "CC BY-SA 4.0", "oxford-iiit-pet", Pictures(7_349, pictures.pets),
     ),
     "eurosat": NamedSet(
-        "EuroSAT (RGB)", "https://github.com/phelber/eurosat", "MIT", "eurosat", Pictures(27_000, pictures.eurosat),
+        "EuroSAT (RGB)", "https://github.com/phelber/eurosat", "MIT", "eurosat", Pictures(27_000, pictures.eurosat, ()),
     ),
 }  # fmt: skip

@@ -36,9 +36,7 @@ class TorchvisionSet:
     byte wherever it came from; that is logged.
     """
 
-    PUBLISHED: ClassVar[dict[str, str]] = {  # the names, each with the dataset plugin that reads what it becomes
-        name: "npz" if isinstance(chosen.form, Arrays) else "image_folder" for name, chosen in named_sets.SETS.items()
-    }
+    PUBLISHED: ClassVar = {name: chosen.published(name) for name, chosen in named_sets.SETS.items()}
 
     name: Name
     accept: tuple[str, ...] = ()
