@@ -40,7 +40,7 @@ def test_nothing_is_written_over_and_a_gitignore_is_added_to(tmp_path: Path) -> 
     assert (tmp_path / ".dvc").is_dir() and not (tmp_path / ".git").exists()
     settings(tmp_path)
     (tmp_path / "params.yaml").write_text("mine")
-    with pytest.raises(StateError, match=r"params\.yaml and a dvc\.yaml already"):
+    with pytest.raises(StateError, match=r"params\.yaml, dvc\.yaml and prefect\.yaml already"):
         initialise(tmp_path)
     assert (tmp_path / "params.yaml").read_text() == "mine"
 
