@@ -70,7 +70,7 @@ def _use_of_folder(file: Path, plugin: str, registry: Registry) -> Use:
     try:
         survey(file.parent, registry, use)
     except DataError:
-        return Use(name=plugin, settings={"file": file.name})
+        return Use.model_validate({plugin: {"file": file.name}})
     return use
 
 
