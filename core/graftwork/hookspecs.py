@@ -6,7 +6,7 @@ implements as methods marked with `@hookimpl`; a strategy in params.yaml is a st
 stack's order. A hook may leave out arguments that it doesn't use.
 
 A strategy's class attribute `excludes` may name plugin classes that can't stand in the same stack. An origin's class
-attribute `PUBLISHED` may list data sets by name (`graftwork.published_sets`), which `graftwork init --source` takes.
+attribute `PUBLISHED` may tell of data sets by name (`graftwork.survey.Outline`), which `graftwork init` then takes.
 """
 
 from __future__ import annotations

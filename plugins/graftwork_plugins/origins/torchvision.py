@@ -13,6 +13,7 @@ from graftwork.desk import Desk
 from graftwork.errors import DataError, listed
 from graftwork.files import sha256_of_file
 from graftwork.images import RawImages
+from graftwork.survey import Outline
 from graftwork_plugins.classic import named_sets
 from graftwork_plugins.classic.canonical import arrays_of, write_npz
 from graftwork_plugins.classic.named_sets import Arrays, Files, NamedSet
@@ -36,7 +37,9 @@ class TorchvisionSet:
     byte wherever it came from; that is logged.
     """
 
-    PUBLISHED: ClassVar = {name: chosen.published(name) for name, chosen in named_sets.SETS.items()}
+    PUBLISHED: ClassVar[dict[str, Outline]] = {  # the names, each with what is known before it is obtained
+        name: chosen.outline for name, chosen in named_sets.SETS.items()
+    }
 
     name: Name
     accept: tuple[str, ...] = ()
