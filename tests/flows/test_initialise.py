@@ -23,6 +23,7 @@ from graftwork_flows.initialise import _template, initialise, recipes
 from graftwork_flows.own_data import find
 from graftwork_flows.own_params import Wish, own_params
 from graftwork_plugins.classic.named_sets import SETS, Pictures
+from tests.core.small import STRATIFIED
 
 REGISTRY = load_plugins()
 
@@ -249,7 +250,7 @@ def test_the_sweep_that_is_written_asks_for_no_more_labels_than_there_are(count:
     budgets = sweep_of(found).labels_per_class
     raw = REGISTRY.create("dataset", found.data["target"].dataset).load(tmp_path / "some.npz", found.image)
     images = np.arange(labels.size, dtype=np.uint32).view(np.uint8).reshape(-1, 4, 1, 1)  # no two alike
-    chosen = label_budgets(replace(raw, images=images), found.data["target"], 0, budgets, "here")
+    chosen = label_budgets(replace(raw, images=images), found.data["target"], 0, budgets, "here", STRATIFIED)
     assert list(chosen) == list(budgets) and budgets[-1] >= min(50, count // 4)
 
 
