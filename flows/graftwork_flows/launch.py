@@ -129,7 +129,8 @@ def _connect(root: Path, quiet: bool) -> str:
         found = server.launch(root)
         if not quiet:
             say(f"Prefect {found.ui}")
-        _import_meanwhile()
+        if not server.healthy(found.url):
+            _import_meanwhile()
         server.wait_until_ready(root, found)
     except (GraftworkError, OSError) as error:
         say(f"warning: going on without Prefect. {error}")
@@ -140,9 +141,10 @@ def _connect(root: Path, quiet: bool) -> str:
 
 
 def _import_meanwhile() -> None:
-    """Import torch in the background while the server comes up."""
+    """Import DVC, then torch, in the background while the server comes up."""
 
     def load() -> None:
+        import dvc.repo  # noqa: F401
         import torch  # noqa: F401
 
     threading.Thread(target=load, daemon=True).start()
