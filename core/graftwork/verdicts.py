@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from graftwork.evidence import Interval
-from graftwork.findings import Findings, StrategyFindings
+
+if TYPE_CHECKING:
+    from graftwork.findings import Findings, StrategyFindings
 
 OUTCOMES = {
     "positive": "Transfer helped",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from contextlib import suppress
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from graftwork.files import read_json
+from graftwork import __version__
+from graftwork.errors import GraftworkError
+from graftwork.files import read_json, write_json
 from graftwork.layout import Layout
 from graftwork.pictures import gains_png_url
 from graftwork.verdicts import percent, size
@@ -65,7 +70,7 @@ def _summary(metrics: dict[str, Any], rows: list[dict[str, str]], layout: Layout
 
 {table}
 
-![Test accuracy of each strategy: a dot for each seed, the mean with its interval]({gains_png_url(metrics)})
+![Test accuracy of each strategy: a dot for each seed, the mean with its interval]({_picture(metrics, layout)})
 
 Source model: {told}. Target: {target["training_images"]} labelled training images,
 {target["test_images"]} test images, read once by this run. Intervals are over {target["seeds"]} paired seeds; the one
@@ -73,6 +78,20 @@ Source model: {told}. Target: {target["training_images"]} labelled training imag
 
 The whole report: `{layout.report / "report.html"}` (`graftwork report --open`)
 """
+
+
+def _picture(metrics: dict[str, Any], layout: Layout) -> str:
+    """Return the picture's data URL. It is drawn once for the same figures: matplotlib takes its time to come up."""
+    drawn_of = hashlib.sha256(json.dumps([__version__, metrics["strategies"]]).encode()).hexdigest()
+    place = layout.private / "gains.json"
+    if place.is_file():
+        with suppress(GraftworkError, KeyError, TypeError):
+            kept = read_json(place)
+            if kept["of"] == drawn_of:
+                return str(kept["url"])
+    url = gains_png_url(metrics)
+    write_json(place, {"of": drawn_of, "url": url})
+    return url
 
 
 def _rank(entry: tuple[str, dict[str, Any]]) -> tuple[bool, float]:

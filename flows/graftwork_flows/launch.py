@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from graftwork.layout import Layout
 from graftwork.workspace import check_paths, open_workspace
 from graftwork_flows import server
 from graftwork_flows.console import LineProgress, listen_to_flow, say
+from graftwork_flows.kept import kept
 from graftwork_flows.overrides import as_overrides
 from graftwork_flows.stopping import stopped_by
 
@@ -31,7 +33,7 @@ def run_pipeline(
 ) -> None:
     """Run the pipeline and print the verdict. Raises GraftworkError."""
     changes = as_overrides(root, strategies, 0, 0, 0, overrides)
-    check_paths(open_workspace(root, changes))  # what is wrong shows before a server is started for nothing
+    _check_first(root, changes)
     parameters: dict[str, Any] = {
         "workspace": str(root), "strategies": list(strategies), "overrides": list(overrides),
         "recompute": recompute, "wait_seconds": wait_seconds,
@@ -43,11 +45,24 @@ def run_pipeline(
     _run(root, "transfer", parameters, alone, without_prefect=without_prefect, quiet=quiet)
 
 
+def _check_first(root: Path, changes: Sequence[str]) -> None:
+    """Raise what is wrong before a server is started for nothing; settings that passed once pass without plugins."""
+
+    def check() -> dict[str, Any]:
+        check_paths(open_workspace(root, changes))
+        return {"failures": []}
+
+    if changes:
+        check()
+    else:
+        kept(root, "checked", check)
+
+
 def run_sweep(root: Path, *, recompute: bool, without_prefect: bool, wait_seconds: float, quiet: bool) -> None:
     """Run the sweep and print what it found. Raises GraftworkError."""
     from graftwork_flows.sweep_graph import GOALS, write_graph
 
-    check_paths(open_workspace(root))
+    _check_first(root, ())
     write_graph(root)
     parameters = {"workspace": str(root), "recompute": recompute, "wait_seconds": wait_seconds}
 
@@ -130,6 +145,8 @@ def _connect(root: Path, quiet: bool) -> str:
         found = server.launch(root)
         if not quiet:
             say(f"Prefect {found.ui}")
+        if not server.healthy(found.url):
+            _import_meanwhile()
         server.wait_until_ready(root, found)
     except (GraftworkError, OSError) as error:
         say(f"warning: going on without Prefect. {error}")
@@ -137,6 +154,16 @@ def _connect(root: Path, quiet: bool) -> str:
     for key, value in server.prefect_environment(root, found.url).items():
         os.environ.setdefault(key, value)
     return found.ui
+
+
+def _import_meanwhile() -> None:
+    """Import DVC, then torch, in the background while the server comes up."""
+
+    def load() -> None:
+        import dvc.repo  # noqa: F401
+        import torch  # noqa: F401
+
+    threading.Thread(target=load, daemon=True).start()
 
 
 def _run_flow(root: Path, flow: str, parameters: dict[str, Any], quiet: bool) -> None:

@@ -4,37 +4,49 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from graftwork.params_file import local_plugins_of
-from graftwork.registry import KINDS, Plugin, Registry, load_plugins
-from graftwork.workspace import PARAMS
+from graftwork_flows.kept import Listing, kept
+
+if TYPE_CHECKING:
+    from graftwork.registry import Plugin, Registry
 
 BAR = r"\|"  # a bar inside a Markdown table
 
 
 def registry_at(root: Path) -> Registry:
     """Return the installed plugins and, in a workspace, its local ones."""
+    from graftwork.params_file import local_plugins_of
+    from graftwork.registry import load_plugins
+    from graftwork.workspace import PARAMS
+
     local = local_plugins_of(root / PARAMS) if (root / PARAMS).is_file() else ""
     return load_plugins(root / local if local else None)
 
 
 def print_plugins(root: Path, as_json: bool) -> None:
     """Print one table a kind, or JSON."""
-    registry = registry_at(root)
+    found = kept(root, "plugins", lambda: _listing(registry_at(root)))
     if as_json:
-        found = [_as_json(plugin) for kind in KINDS for plugin in registry.named(kind)]
-        print(json.dumps({"plugins": found, "failures": registry.failures}, indent=2))
+        print(json.dumps(found, indent=2))
         return
-    for kind in KINDS:
+    for kind, plugins in groupby(found["plugins"], key=lambda plugin: plugin["kind"]):
         print(f"{kind}:")
-        for plugin in registry.named(kind):
-            print(f"  {plugin.name:<15} {plugin.summary}  [{plugin.origin}]")
-            for line in _settings_lines(plugin):
+        for plugin in plugins:
+            print(f"  {plugin['name']:<15} {plugin['summary']}  [{plugin['origin']}]")
+            for line in _settings_lines(plugin["settings"]):
                 print(f"  {'':<15}   {line}")
-    for origin, reason in registry.failures.items():
+    for origin, reason in found["failures"].items():
         print(f"failed to load: {origin}: {reason}")
+
+
+def _listing(registry: Registry) -> Listing:
+    from graftwork.registry import KINDS
+
+    found = [_as_json(plugin) for kind in KINDS for plugin in registry.named(kind)]
+    return {"plugins": found, "failures": registry.failures}
 
 
 def strategy_table(registry: Registry) -> str:
@@ -59,12 +71,8 @@ def _as_json(plugin: Plugin) -> dict[str, Any]:
     }
 
 
-def _settings_lines(plugin: Plugin) -> list[str]:
-    schema = plugin.settings_schema()
-    return [
-        f"{name}: {_kind(entry)} = {json.dumps(entry.get('default'))}"
-        for name, entry in schema.get("properties", {}).items()
-    ]
+def _settings_lines(settings: dict[str, Any]) -> list[str]:
+    return [f"{name}: {_kind(entry)} = {json.dumps(entry.get('default'))}" for name, entry in settings.items()]
 
 
 def _kind(entry: dict[str, Any]) -> str:

@@ -53,6 +53,8 @@ class Pipeline:
         self.root = root
         self._lock = threading.RLock()
         self._began_with = self._definition()
+        self._loaded: dict[str, Any] = {}  # DVC's own stages by name, as `nodes` read them
+        self._settled = False
         try:
             self._repo = Repo(str(root))
         except NotDvcRepoError:
@@ -69,26 +71,32 @@ class Pipeline:
         """
         with self._dvc():
             graph = self._repo.index.graph
+            self._loaded = {stage.name: stage for stage in self._repo.index.stages if _file(stage)}
             found = {
-                stage.name: Node(
-                    stage.name,
+                name: Node(
+                    name,
                     tuple(shlex.split(stage.cmd)),
                     tuple(sorted(up.name for up in graph.successors(stage) if _file(up))),
                     _file(stage),
                 )
-                for stage in self._repo.index.stages
-                if _file(stage)
+                for name, stage in self._loaded.items()
             }
         wanted = [n for n in found.values() if (n.name.partition("@")[0] in goals if goals else n.file == RUN)]
         return _ordered(found, wanted)
 
     def changed(self, nodes: list[Node]) -> bool:
-        """Tell whether any stage's settings, inputs or outputs differ from what is recorded."""
+        """Tell whether any stage's settings, inputs or outputs differ from what is recorded.
+
+        Where none does, that holds for the whole run, as nobody computes: `run` then asks DVC no more.
+        """
         with self._dvc():
-            return any(self._stage(node).changed() for node in nodes)
+            self._settled = not any(self._loaded[node.name].changed() for node in nodes)
+        return not self._settled
 
     def run(self, node: Node, compute: Callable[[], None], *, force: bool = False) -> Outcome:
         """Bring one stage up to date: leave it, restore it from DVC's cache, or compute and record it."""
+        if self._settled and not force:
+            return "unchanged"
         with self._dvc():
             stage = self._stage(node)
             if not force:

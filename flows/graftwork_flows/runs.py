@@ -8,13 +8,17 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import chdir, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from graftwork.errors import GraftworkError, TrainingError
+from graftwork.layout import Layout
+from graftwork.params_file import load_settings
 from graftwork.progress import Progress
+from graftwork.settings import Settings
 from graftwork.stages import Context
-from graftwork.workspace import check_before_run, open_workspace, run_stage
+from graftwork.workspace import PARAMS, check_before_run, open_workspace, run_stage
 from graftwork_flows.pipeline import Node, Outcome, Pipeline
 from graftwork_flows.run_lock import run_lock
 from graftwork_flows.stopping import Stop, stop_on_signals
@@ -23,15 +27,20 @@ from graftwork_flows.sweep_graph import remove_orphan
 
 @dataclass
 class Run:
-    """An opened workspace with its stage graph; made by `begin`."""
+    """A workspace and its stage graph; made by `begin`."""
 
-    context: Context
+    root: Path
     pipeline: Pipeline
     nodes: list[Node]
     stop: Stop
     computing: Executor
     force: bool = False
     failures: dict[str, GraftworkError] = field(default_factory=dict)
+
+    @cached_property
+    def context(self) -> Context:
+        """The opened workspace. It needs torch and every plugin: a run that finds nothing to do never asks for it."""
+        return open_workspace(self.root)
 
     def stage(self, node: Node, progress: Progress) -> Outcome:
         """Bring one stage up to date. Raises GraftworkError, and remembers it in `failures`."""
@@ -69,23 +78,29 @@ def begin(
     root: Path, *, goals: Collection[str] = (), force: bool = False, wait_seconds: float = 0.0,
     what: str = "graftwork run",
 ) -> Iterator[Run]:  # fmt: skip
-    """Open and check the workspace, hold its lock, heed signals. `goals` are those of `Pipeline.nodes`."""
+    """Hold the workspace's lock, heed signals; open and check it if there is anything to do.
+
+    `goals` are those of `Pipeline.nodes`. What the settings of plugins are checked against – versions, local files –
+    is among what the stages depend on: where nothing has changed, they stand as they were checked.
+    """
     stop = Stop()
-    context = open_workspace(root)
+    settings = load_settings(root / PARAMS)
+    layout = Layout(root)
     with (
-        run_lock(context.layout.private, what, wait_seconds),
+        run_lock(layout.private, what, wait_seconds),
         stop_on_signals(stop),
         chdir(root),  # DVC's run cache takes the current folder for the workspace
         _computing_thread() as computing,
     ):
-        if context.settings.sweep is None:
+        if settings.sweep is None:
             remove_orphan(root)
         pipeline = Pipeline(root)
-        _remove_former(context)
+        _remove_former(layout, settings)
         nodes = pipeline.nodes(goals)
-        if force or pipeline.changed(nodes):  # the check imports torch and timm: nothing to do needs neither
-            computing.submit(check_before_run, context, sweeping="cells" in goals).result()
-        yield Run(context, pipeline, nodes, stop, computing, force)
+        run = Run(root, pipeline, nodes, stop, computing, force)
+        if force or pipeline.changed(nodes):
+            computing.submit(lambda: check_before_run(run.context, sweeping="cells" in goals)).result()
+        yield run
 
 
 def _computing_thread() -> Executor:
@@ -115,12 +130,11 @@ def run_plainly(run: Run, progress: Callable[[str], Progress]) -> None:
             reporter.log(f"{outcome}")
 
 
-def _remove_former(context: Context) -> None:
+def _remove_former(layout: Layout, settings: Settings) -> None:
     """Take outputs of strategies, sources and cells that are no longer in params.yaml out of the workspace.
 
     DVC's cache keeps them; lying about, they would count as something that the report is made of.
     """
-    layout, settings = context.layout, context.settings
     strategies, sources = set(settings.strategies), set(settings.sources)
     swept = settings.sweep.strategies if settings.sweep else ()
     cells = {layout.cells(source, name).stem for source in sources for name in swept}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 from graftwork.layout import Layout
 from graftwork.progress import Progress
@@ -28,33 +29,28 @@ WAITING = {"finetune", "cells"}  # stages that wait for processes, and leave the
 
 
 def stages() -> dict[str, Stage]:
-    """Return the stages by name; the second argument of each is its item: a data set, a strategy, or empty."""
-    from graftwork.stages import (
-        augment,
-        cells,
-        fetch,
-        finetune,
-        importing,
-        obtain,
-        pretrain,
-        recommend,
-        report,
-        score,
-        sweep,
-        transfer,
-    )
+    """Return the stages by name; the second argument of each is its item: a data set, a strategy, or empty.
 
+    A stage's module is imported when the stage is called: no stage waits for what another one needs.
+    """
     return {
-        "obtain": obtain.obtain,
-        "import": importing.import_weights,
-        "fetch": fetch.fetch,
-        "augment": augment.augment,
-        "pretrain": pretrain.pretrain,
-        "score": score.score,
-        "recommend": recommend.recommend,
-        "transfer": transfer.transfer,
-        "finetune": finetune.finetune,
-        "report": report.report,
-        "cells": cells.cells,
-        "sweep": sweep.sweep,
+        "obtain": _later("obtain", "obtain"),
+        "import": _later("importing", "import_weights"),
+        "fetch": _later("fetch", "fetch"),
+        "augment": _later("augment", "augment"),
+        "pretrain": _later("pretrain", "pretrain"),
+        "score": _later("score", "score"),
+        "recommend": _later("recommend", "recommend"),
+        "transfer": _later("transfer", "transfer"),
+        "finetune": _later("finetune", "finetune"),
+        "report": _later("report", "report"),
+        "cells": _later("cells", "cells"),
+        "sweep": _later("sweep", "sweep"),
     }
+
+
+def _later(module: str, function: str) -> Stage:
+    def stage(context: Context, item: str) -> None:
+        getattr(import_module(f"graftwork.stages.{module}"), function)(context, item)
+
+    return stage
