@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from graftwork.layout import Layout
@@ -13,16 +14,15 @@ from graftwork.workspace import run_stage
 from graftwork_plugins.fashion_mnist import EMBEDDED
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
-PINNED = {  # what is measured shall not depend on what a machine chose once
-    **{f"data.{data}.path": str(EMBEDDED) for data in ("source", "target")},
-    "engine.device": "cpu", "engine.precision": "float32", "engine.memory_format": "channels_last",
-}  # fmt: skip
 
 
-def workspace(root: Path, **overrides: str) -> Context:
+def workspace(root: Path, memory_format: str = "channels_last", **overrides: str) -> Context:
     """Return this repository's workspace, its files below `root`; `overrides` have `__` for the dots of a key."""
     registry = load_plugins()
-    changes = PINNED | {key.replace("__", "."): value for key, value in overrides.items()}
+    # The whole of the engine, so that nothing is left to what this machine chose once
+    engine = f"{{device: cpu, threads: {os.cpu_count()}, precision: float32, memory_format: {memory_format}}}"
+    pinned = {"engine": engine, **{f"data.{data}.path": str(EMBEDDED) for data in ("source", "target")}}
+    changes = pinned | {key.replace("__", "."): value for key, value in overrides.items()}
     settings = load_settings(PARAMS, registry, [f"{key}={value}" for key, value in changes.items()])
     return Context(settings, registry, Layout(root), Quiet())
 

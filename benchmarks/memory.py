@@ -47,7 +47,8 @@ def _stage_rows(what: str, folder: str, model: str, stage: str, rounds: int) -> 
 def _larger_rows(folder: str, rounds: int) -> list[Row]:
     shares = [_growth(folder, "", "encoded") / DECODED_BYTES for _ in range(rounds)]
     refused = "no memory" in _output(folder, "", "arrays")
-    what = f"{JPEGS:,} JPEGs of {SIDE} px ({DECODED_BYTES / MIB:,.0f} MiB decoded) where {SHARE:.0%} of that may be added"
+    size = f"{JPEGS:,} JPEGs of {SIDE} px, {DECODED_BYTES / MIB:,.0f} MiB decoded"
+    what = f"{size}, in a process that may grow by {SHARE:.0%} of that"
     return [
         Row(f"{what}: memory added / decoded size", f"≤ {SHARE}", *spread(shares), max(shares) <= SHARE),
         Row("the same as arrays, for control", "no memory", "no memory" if refused else "trains", "–", refused),

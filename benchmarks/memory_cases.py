@@ -97,7 +97,8 @@ def draw_pictures(root: Path) -> None:
 
 def _on_pictures(root: Path, data: LabelledImages) -> Fitting:
     """Return a training of a small net, one epoch, from no weights."""
-    whole = workspace(root, model="{mlp: {hidden: [4]}}", image=f"{{size: {SIDE}, channels: 3}}", data__target__augmentation="[]")
+    image = f"{{size: {SIDE}, channels: 3}}"
+    whole = workspace(root, model="{mlp: {hidden: [4]}}", image=image, data__target__augmentation="[]")
     contract = InputContract(
         model=whole.settings.model.model_dump(), classes=("dark", "bright"), mean=(0.5,) * 3, std=(0.25,) * 3,
         size=SIDE, channels=3, head=(), provenance={},

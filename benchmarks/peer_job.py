@@ -2,7 +2,7 @@
 
 The source model knows trousers, coats, sandals, shirts and sneakers; the target is the 8,990 training images of the
 other five embedded classes, 28 pixels, grey, flipped at random. Everyone gets the same starting weights, batch size,
-number of steps, kind of optimizer and highest learning rate, and is judged on the same 1,000 test images.
+number of steps, kind of optimizer (AdamW) and highest learning rate, and is judged on the same 1,000 test images.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ STRATEGY = "probe_then_tune"
 CHANGES = {
     "data__source__dataset": "{fashion_mnist: {keep: [1, 3, 4, 6, 7]}}",
     "data__target__dataset": "{fashion_mnist: {keep: [0, 2, 5, 8, 9]}}",
-    "data__target__labels": "null",
     "data__target__validation": "10",  # nobody else validates
     "data__target__augmentation": "[flip]",
     "data__target__duplicates": "drop",
-    "strategies": "{scratch: [], %s: [full_copy, lp_ft]}" % STRATEGY,
+    "strategies": f"{{scratch: [], {STRATEGY}: [full_copy, lp_ft]}}",
     "sweep": "null",
     "finetune__epochs": str(HEAD_EPOCHS + FULL_EPOCHS),
     "finetune__batch_size": str(BATCH),
@@ -52,9 +51,9 @@ class PeerJob:
     test: LabelledImages
 
     @classmethod
-    def prepare(cls, root: Path) -> PeerJob:
-        """Train the source model, and stop before the fine-tuning."""
-        context = workspace(root, engine__memory_format="contiguous", **CHANGES)
+    def prepare(cls, root: Path, images: int | None = None) -> PeerJob:
+        """Train the source model, and stop before the fine-tuning; `images` None: on all there are."""
+        context = workspace(root, "contiguous", **CHANGES | {"data__target__labels": str(images or "null")})
         prepare_for(context, STRATEGY)
         return cls(load_fitting(context, STRATEGY), load_split(context.layout.split("target", "test")))
 

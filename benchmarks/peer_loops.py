@@ -114,7 +114,8 @@ def fastai(job: PeerJob, seed: int) -> nn.Module:
     block = vision.DataBlock(
         blocks=(vision.ImageBlock(vision.PILImageBW), vision.CategoryBlock(vocab=list(range(5)))),
         get_x=lambda number: arrays[number], get_y=lambda number: labels[number],
-        splitter=vision.IndexSplitter(range(2)), batch_tfms=[vision.Flip(), vision.Normalize.from_stats(job.mean, job.std, cuda=False)],
+        splitter=vision.IndexSplitter(range(2)),  # two to validate on, as fastai must
+        batch_tfms=[vision.Flip(), vision.Normalize.from_stats(job.mean, job.std, cuda=False)],
     )  # fmt: skip
     learner = vision.Learner(
         block.dataloaders(range(len(labels)), bs=BATCH, num_workers=0, device=torch.device("cpu")), model,

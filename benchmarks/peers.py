@@ -35,10 +35,10 @@ LIBRARIES: dict[str, tuple[str, Contender]] = {
 HEAD = ("who", "seconds", "tutorial's seconds / its", "test accuracy, %", "points over the tutorial's, 95 %")
 
 
-def peers(rounds: int = 3) -> str:
+def peers(rounds: int = 3, images: int | None = None) -> str:
     """Return the table of all contenders, and below it who is missing."""
     with tempfile.TemporaryDirectory() as folder:
-        job = PeerJob.prepare(Path(folder))
+        job = PeerJob.prepare(Path(folder), images)
         missing = [name for name, (module, _) in LIBRARIES.items() if find_spec(module) is None]
         seconds, accuracies = _measure(job, _contenders(job, missing), rounds)
     rows = [
