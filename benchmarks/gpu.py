@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.gpu_loops import Loop, Model, bare, bare_as_graph, ours
-from benchmarks.measuring import Row, interleaved, ratios, spread
+from benchmarks.measuring import Row, Section, interleaved, ratios, spread
 
 AIM = 0.95
 DATA_SHEET = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "4090": 165e12}
@@ -38,10 +38,10 @@ class Scale:
     compile: bool = True
 
 
-def gpu_part() -> str | list[Row]:
+def gpu_part() -> Section | list[Row]:
     """Return the rows, or why there are none."""
     if not torch.cuda.is_available():
-        return "No GPU here."
+        return Section("No GPU here.")
     return gpu_rows(Scale(torch.device("cuda")))
 
 
@@ -105,7 +105,7 @@ def _speeds(loops: dict[str, Loop], steps: int, batch: int, rounds: int) -> dict
 
 def matrix_product_flops(device: torch.device, repeats: int = 20) -> float:
     """Return the FLOP/s of a large bfloat16 matrix product: about what this device can do at all."""
-    size = 8192 if device.type == "cuda" else 512
+    size = 8192 if device.type == "cuda" else 64
     one, other = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     for _ in range(2):  # the first time chooses a kernel
         _wait(device)

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.embedded import prepare_for, workspace
 from benchmarks.growth_plot import Growth, drawing
-from benchmarks.measuring import interleaved
+from benchmarks.measuring import Section, interleaved
 from graftwork.progress import Quiet
 from graftwork.stages import Context
 from graftwork.stages.finetune import load_fitting
@@ -24,7 +24,7 @@ from graftwork.stages.fitting import Fitting
 from graftwork.training import train
 from graftwork.workspace import run_stage
 
-PLOT = Path(__file__).with_name("growth.svg")
+PLOT = "growth.svg"
 STRATEGY, BATCH = "full_copy", 128
 IMAGES = (1024, 2048, 4096, 8192, 16384)
 MODELS = ("test_resnet", "resnet10t", "resnet18", "resnet34")  # of a kind, by size
@@ -32,16 +32,16 @@ TRAININGS = ((1, 2), (2, 2), (2, 4), (4, 4))  # strategies × seeds
 STRATEGIES = ("scratch", "full_copy", "freeze", "regularized")
 
 
-def growth(rounds: int = 3) -> str:
-    """Return the tables, and draw the plot."""
+def growth(rounds: int = 3) -> Section:
+    """Return the tables with the plot."""
     with tempfile.TemporaryDirectory() as folder:
         context = workspace(Path(folder))
         prepare_for(context, *STRATEGIES)
         images, parameters = by_images(context, IMAGES, rounds), by_parameters(context, MODELS, rounds)
         found = [images, parameters, by_trainings(context, TRAININGS, rounds)]
-    PLOT.write_text(drawing(found), encoding="utf-8")
     tables = "\n\n".join(one.table() for one in found)
-    return f"{tables}\n\n![Seconds against images, parameters and trainings, both axes logarithmic]({PLOT.name})"
+    link = f"![Seconds against images, parameters and trainings, all axes logarithmic]({PLOT})"
+    return Section(f"{tables}\n\n{link}", {PLOT: drawing(found)})
 
 
 def by_images(context: Context, counts: Sequence[int], rounds: int) -> Growth:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANEL_INCHES = 2.1
+UNITS = (("s", 1.0), ("ms", 1e3), ("µs", 1e6), ("ns", 1e9))
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,14 @@ class Growth:
 
     def table(self) -> str:
         """Return it in Markdown, with the exponent."""
-        each = [1000 * median / amount for median, amount in zip(self.medians, self.amounts, strict=True)]
-        unit = "ms for each" if max(each) >= 0.1 else "ns for each"
-        factor = 1 if max(each) >= 0.1 else 1e6
+        each = [median / amount for median, amount in zip(self.medians, self.amounts, strict=True)]
+        unit, factor = next((unit, factor) for unit, factor in UNITS if max(each) * factor >= 1)
         rows = [
-            (label, joined(found), f"{factor * value:,.3g}")
+            (label, joined(found), f"{factor * value:,.2f}")
             for label, found, value in zip(self.labels, self.seconds, each, strict=True)
         ]
-        return f"{columns((self.what, 'seconds', unit), rows)}\n\nSeconds ∝ ({self.what})^{self.slope:.2f}."
+        head = self.what, "seconds", f"{unit} for each"
+        return f"{columns(head, rows)}\n\nSeconds ∝ ({self.what})^{self.slope:.2f}."
 
 
 def drawing(found: Sequence[Growth]) -> str:
@@ -61,8 +62,16 @@ def drawing(found: Sequence[Growth]) -> str:
 
 
 def _draw(axes: Axes, one: Growth, colour: str) -> None:
+    from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, NullLocator, StrMethodFormatter
+
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(list(one.amounts)))
+    axes.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
     axes.plot(one.amounts, one.medians, color=colour, linewidth=1.6)
     for amount, seconds in zip(one.amounts, one.seconds, strict=True):
         axes.plot([amount] * len(seconds), seconds, "o", color=colour, markersize=4, markeredgewidth=0, alpha=0.7)

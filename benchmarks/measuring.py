@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,14 @@ class Row:
     measured: str
     spread: str
     met: bool | None = None  # None: no aim
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a part has to say that isn't rows: Markdown, and the files beside RESULTS.md that it points to."""
+
+    text: str
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def interleaved(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

@@ -35,7 +35,7 @@ from graftwork.weights import InputContract
 from graftwork.workspace import run_stage
 
 STRATEGY = "full_copy"
-JPEGS, SIDE, SHARE = 4000, 192, 0.25
+JPEGS, SIDE, SHARE, BATCH = 6000, 192, 0.25, 32
 DECODED_BYTES = JPEGS * 3 * SIDE**2
 Case = Callable[[], object]
 
@@ -103,8 +103,8 @@ def _on_pictures(root: Path, data: LabelledImages) -> Fitting:
         model=whole.settings.model.model_dump(), classes=("dark", "bright"), mean=(0.5,) * 3, std=(0.25,) * 3,
         size=SIDE, channels=3, head=(), provenance={},
     )  # fmt: skip
-    short = whole.settings.finetune.model_copy(update={"epochs": 1, "batch_size": 64})
-    few = data.take(torch.arange(64))
+    short = whole.settings.finetune.model_copy(update={"epochs": 1, "batch_size": BATCH})
+    few = data.take(torch.arange(BATCH))
     return Fitting(whole, "scratch", {"stack": []}, {}, contract, None, data, few, short)
 
 
@@ -135,8 +135,8 @@ def _warm_up(root: Path, model: str) -> None:
         data: LabelledImages = LabelledArrays(fitting.train.batch(torch.arange(4)), torch.arange(4) % 2)
         fitting = replace(fitting, train=data, validation=data)
     else:
-        fitting = _on_pictures(root, LabelledEncoded.load(root).take(torch.arange(128)))
-    short = fitting.training.model_copy(update={"epochs": 1, "batch_size": 2 if model else 64})
+        fitting = _on_pictures(root, LabelledEncoded.load(root).take(torch.arange(2 * BATCH)))
+    short = fitting.training.model_copy(update={"epochs": 1, "batch_size": 2 if model else BATCH})
     with tempfile.TemporaryDirectory() as folder:
         elsewhere = replace(fitting.context, layout=Layout(Path(folder)))
         train(replace(fitting, context=elsewhere, training=short).job(0, Quiet()))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from torch import nn
 
-from benchmarks.measuring import columns, joined, ratios
+from benchmarks.measuring import Section, columns, joined, ratios
 from benchmarks.peer_job import PeerJob
 from benchmarks.peer_loops import fastai, lightning, timm_recipe, transformers, tutorial
 from graftwork.evidence import student_interval
@@ -35,7 +35,7 @@ LIBRARIES: dict[str, tuple[str, Contender]] = {
 HEAD = ("who", "seconds", "tutorial's seconds / its", "test accuracy, %", "points over the tutorial's, 95 %")
 
 
-def peers(rounds: int = 3, images: int | None = None) -> str:
+def peers(rounds: int = 3, images: int | None = None) -> Section:
     """Return the table of all contenders, and below it who is missing."""
     with tempfile.TemporaryDirectory() as folder:
         job = PeerJob.prepare(Path(folder), images)
@@ -48,7 +48,8 @@ def peers(rounds: int = 3, images: int | None = None) -> str:
         )
         for name in seconds
     ]  # fmt: skip
-    return columns(HEAD, [*rows, *((name, "not installed", "–", "–", "–") for name in missing)])
+    absent = [(name, "not installed", "–", "–", "–") for name in missing]
+    return Section(columns(HEAD, [*rows, *absent]))
 
 
 def _contenders(job: PeerJob, missing: list[str]) -> dict[str, Contender]:
