@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,14 @@ class Row:
     measured: str
     spread: str
     met: bool | None = None  # None: no aim
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a part has to say that isn't rows: Markdown, and the files beside RESULTS.md that it points to."""
+
+    text: str
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def interleaved(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -37,6 +46,26 @@ def ratios(slow: list[float], fast: list[float]) -> list[float]:
 def spread(values: list[float], digits: int = 2) -> tuple[str, str]:
     """Return the median, and the range, as texts."""
     return f"{statistics.median(values):.{digits}f}", f"{min(values):.{digits}f}–{max(values):.{digits}f}"
+
+
+def joined(values: Sequence[float], digits: int = 2) -> str:
+    """Return the median with the range behind it, as one text."""
+    return "{} [{}]".format(*spread(list(values), digits))
+
+
+def columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return any table: the first column to the left, the others to the right."""
+    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def slope(amounts: Sequence[float], seconds: Sequence[float]) -> float:
+    """Return the exponent b of the power law seconds ∝ amount^b that fits best: least squares on logarithms.
+
+    1: twice as much takes twice as long; 0: it takes no longer.
+    """
+    x, y = ([math.log(value) for value in values] for values in (amounts, seconds))
+    return statistics.linear_regression(x, y).slope
 
 
 def table(rows: list[Row]) -> str:
