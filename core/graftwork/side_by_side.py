@@ -21,8 +21,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import Any, Generic, TypeVar
 
-import torch
-
 from graftwork.errors import GraftworkError, Interrupted, TrainingError
 from graftwork.progress import Part, Progress, parts
 
@@ -178,6 +176,8 @@ def _slots(workers: int) -> Any:
 
 def _work(task: Task[Any], sender: Connection, slots: Any, stopping: Any, parent: int) -> None:
     """Do one task in a forked process, and send what comes of it."""
+    import torch  # here, as it takes seconds: a run that finds nothing to do needs none
+
     for number in (signal.SIGINT, signal.SIGTERM):  # the parent decides, and tells by the flag
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
