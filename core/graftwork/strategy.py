@@ -199,6 +199,11 @@ class Strategy:
         """Let the stack look at the gradients, or change them."""
         self._hook.gradients_ready(step=step)
 
+    def penalty(self, target: TargetModel) -> Tensor | None:
+        """Return the sum of what the stack's penalties on weights are worth now, or None where it has none."""
+        values: list[Tensor] = self._hook.penalty(target=target)  # type: ignore[assignment]  # pluggy lists them
+        return torch.stack(values).sum() if values else None
+
     def step_ended(self, step: Step, optimizer: torch.optim.Optimizer) -> None:
         """Tell the stack that the optimizer has moved the weights."""
         self._hook.step_ended(step=step, optimizer=optimizer)

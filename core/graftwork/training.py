@@ -217,6 +217,10 @@ class _Loop:
         )
 
     def _validate(self, epoch: int, loss: float) -> None:
+        """Note the epoch's mean loss, with penalties on weights as they are at its end, and the accuracy."""
+        with torch.no_grad():
+            penalty = self.job.strategy.penalty(self.job.target)
+        loss += 0.0 if penalty is None else float(penalty)
         probabilities = predict(self.model, self.job.validation, self.job.normalise, self.job.machine)
         accuracy = _share_correct(probabilities, self.job.validation)
         self.history.append({"epoch": epoch + 1, "loss": loss, "validation_accuracy": accuracy})
