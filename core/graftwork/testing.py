@@ -28,6 +28,7 @@ from graftwork.images import LabelledImages
 from graftwork.labelled_arrays import LabelledArrays
 from graftwork.manifest import match, plain_name, with_trainable
 from graftwork.models import head_tensors
+from graftwork.optimization import build_optimizer
 from graftwork.progress import Quiet
 from graftwork.settings import Training
 from graftwork.source import Source, SourceModel
@@ -220,12 +221,12 @@ def penalties_add_their_derivative(case: Case) -> None:
     strategy.training_started(job.run)
     if strategy.penalty(target) is None:
         return
-    groups = strategy.parameter_groups(target, weight_decay=0.1)
-    strategy.epoch_started(target, 0, torch.optim.SGD(groups, lr=0.1))
+    optimizer = build_optimizer(strategy.parameter_groups(target, weight_decay=0.1), job.training)
+    strategy.epoch_started(target, 0, optimizer)
     draws = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in target.trainable().values():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=draws)
+            parameter.add_(torch.randn(parameter.shape, generator=draws), alpha=0.1)
     value = strategy.penalty(target)
     assert value is not None
     parameters = list(target.trainable().values())

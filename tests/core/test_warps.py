@@ -28,7 +28,7 @@ def test_a_row_shows_what_one_after_the_other_shows(one: Flip, other: Rotate) ->
     found = Warps((one, other))(images, together)
     expected = other(one(images, apart), apart)
     assert torch.equal(together.get_state(), apart.get_state())
-    assert (found.int() - expected.int())[..., 12:-12, 12:-12].abs().max() <= 3
+    assert (found.int() - expected.int())[..., 12:-12, 12:-12].abs().max() <= 5
 
 
 @pytest.mark.parametrize("gather", [Flip(), Shift(3)], ids=repr)

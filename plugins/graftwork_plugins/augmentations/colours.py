@@ -52,7 +52,7 @@ def _grey(values: Tensor) -> Tensor:
     """Return (N, 1, H, W)."""
     if values.shape[1] != 3:
         return values.mean(dim=1, keepdim=True)
-    red, green, blue = values.split(1, dim=1)
+    red, green, blue = (values[:, channel : channel + 1] for channel in range(3))
     return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
