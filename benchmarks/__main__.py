@@ -7,11 +7,13 @@ import datetime
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.input import input_rows
 from benchmarks.loops import loop_rows
 from benchmarks.measuring import Row, table
 from benchmarks.orchestration import orchestration_rows, startup_rows
 from benchmarks.recommendation import recommendation_rows
 from benchmarks.selections import selection_rows
+from benchmarks.step import step_rows
 from graftwork.provenance import provenance
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -23,6 +25,17 @@ PARTS: dict[str, tuple[Callable[[], list[Row]], str]] = {
 The loops train test_resnet on the same 5,120 images (28 px) for the same 40 steps of 256, with flip and shift by two
 pixels; accuracy plays no part, as the steps are the same. How far a loop can be ahead of the tutorials' is bounded by
 the model itself: the last row says how much of the processor ours uses.""",
+    ),
+    "input": (
+        input_rows,
+        """\
+What it takes to have a batch ready, and how much of it whole-batch augmentation saves. Images of 32 px are in memory as
+uint8; JPEG photos of about 500×375 pixels are decoded, cut to the centred square and resized to 224 px.""",
+    ),
+    "step": (
+        step_rows,
+        """\
+What a strategy adds to a training step: the same batch with it and without, in turn; AdamW, float32, channels_last.""",
     ),
     "orchestration": (orchestration_rows, "What Prefect and DVC add to the stages' own time."),
     "recommendation": (

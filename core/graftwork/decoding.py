@@ -24,9 +24,9 @@ def decode(source: Path | bytes, image: ImageFormat) -> Pixels | str:
     """Return pixels (C, H, W), the centre square resized; or why the picture can't be read.
 
     Turned as its EXIF says, on white where it is transparent, the first frame, the upper 8 of 16 bits. A JPEG is
-    decoded at no more than 2 to 4 times the size (its blocks scaled by 1/2, 1/4 or 1/8), and without its colours where grey is
-    asked for; then an antialiased bicubic resize. Training, evaluation and `predict` all see these very pixels. The
-    number of pixels is read from the header and capped before any is decoded. Call it within `quietly`.
+    decoded at 2 to 4 times the size, where it is larger (its blocks scaled by 1/2, 1/4 or 1/8), and without its colours
+    where grey is asked for; an antialiased bicubic resize follows. Training, evaluation and `predict` all see these
+    very pixels. The number of pixels is read from the header and capped before any is decoded. Call it in `quietly`.
     """
     try:
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=FORMATS) as opened:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from graftwork.params_file import local_plugins_of
-from graftwork.registry import KINDS, Plugin, Registry, load_plugins
+from graftwork.registry import KINDS, Kind, Plugin, Registry, load_plugins
 from graftwork.workspace import PARAMS
 
 BAR = r"\|"  # a bar inside a Markdown table
@@ -37,9 +37,9 @@ def print_plugins(root: Path, as_json: bool) -> None:
         print(f"failed to load: {origin}: {reason}")
 
 
-def strategy_table(registry: Registry) -> str:
-    """Return the README's table of the bundled strategy plugins."""
-    bundled = [plugin for plugin in registry.named("strategy") if plugin.package == "graftwork"]
+def plugin_table(registry: Registry, kind: Kind) -> str:
+    """Return the README's table of the bundled plugins of a kind."""
+    bundled = [plugin for plugin in registry.named(kind) if plugin.package == "graftwork"]
     cells = [(f"`{plugin.name}`", plugin.summary, _settings_of(plugin)) for plugin in bundled]
     rows = [f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |" for row in cells]
     return "\n".join(["| plugin | what it does | settings |", "|---|---|---|", *rows]) + "\n"

@@ -79,7 +79,7 @@ class Crop:
     """
 
     scale: tuple[Share, Share] = (0.25, 1.0)
-    ratio: tuple[Positive, Positive] = (0.75, 4 / 3)
+    ratio: tuple[Positive, Positive] = (0.75, 1.333)
 
     def __post_init__(self) -> None:
         require_order("scale", *self.scale)
