@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.gpu import gpu_part
 from benchmarks.growth import growth
+from benchmarks.input import input_rows
 from benchmarks.loops import loop_rows
 from benchmarks.measuring import Row, Section, table
 from benchmarks.memory import memory_rows
@@ -20,6 +21,7 @@ from benchmarks.orchestration import orchestration_rows, startup_rows
 from benchmarks.peers import peers
 from benchmarks.recommendation import recommendation_rows
 from benchmarks.selections import selection_rows
+from benchmarks.step import step_rows
 from graftwork.provenance import provenance
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -56,6 +58,17 @@ tensors, with no validation, no best weights and no checkpoints.""",
         """\
 Large models in bfloat16, channels_last, compiled, against a bare loop on one batch of noise in the GPU's memory; and a
 small model, for which launching kernels may take longer than they do.""",
+    ),
+    "input": (
+        input_rows,
+        """\
+What it takes to have a batch ready, and how much of it whole-batch augmentation saves. Images of 32 px are in memory as
+uint8; JPEG photos of about 500×375 pixels are decoded, cut to the centred square and resized to 224 px.""",
+    ),
+    "step": (
+        step_rows,
+        """\
+What a strategy adds to a training step: the same batch with it and without, in turn; AdamW, float32, channels_last.""",
     ),
     "orchestration": (orchestration_rows, "What Prefect and DVC add to the stages' own time."),
     "recommendation": (

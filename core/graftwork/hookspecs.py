@@ -109,7 +109,14 @@ class StrategyHooks:
 
     @hookspec
     def gradients_ready(self, step: Step) -> None:
-        """Look at the gradients of this step, or change them, before the optimizer uses them."""
+        """Look at the gradients of this step, or change them, before the optimizer uses them.
+
+        A penalty on weights adds its derivative here, marked `tryfirst`, and tells its value by `penalty`.
+        """
+
+    @hookspec
+    def penalty(self, target: TargetModel) -> Tensor | None:
+        """Return the scalar whose derivative `gradients_ready` adds, for the history. Called at validation."""
 
     @hookspec
     def step_ended(self, step: Step, optimizer: torch.optim.Optimizer) -> None:

@@ -94,7 +94,10 @@ class Registry:
         self._add("model", name, factory)
 
     def augmentation(self, name: str, factory: type) -> None:
-        """Offer an augmentation: `__call__(images, generator) -> images`, a draw per image."""
+        """Offer an augmentation: `__call__(images, generator) -> images`, a draw per image.
+
+        One may be `warps.Geometric`, to be fused with its neighbours, or `soft_labels.Mixing`.
+        """
         self._add("augmentation", name, factory)
 
     def strategy(self, name: str, factory: type) -> None:

@@ -103,6 +103,7 @@ class Step:
     maps: tuple[Tensor, ...] = ()  # what the stages gave, after `target.taps.watch_stages`
     draws: torch.Generator | None = None  # for draws of the strategy's own, on the CPU
     loss: Tensor | None = None  # the target's, as the loop weighs and smooths it, without the stack's terms
+    soft_labels: Tensor | None = None  # (batch, classes) of mixed images; `labels` has each one's largest class
 
 
 class Strategy:
@@ -198,6 +199,11 @@ class Strategy:
     def gradients_ready(self, step: Step) -> None:
         """Let the stack look at the gradients, or change them."""
         self._hook.gradients_ready(step=step)
+
+    def penalty(self, target: TargetModel) -> Tensor | None:
+        """Return the sum of what the stack's penalties on weights are worth now, or None where it has none."""
+        values: list[Tensor] = self._hook.penalty(target=target)  # type: ignore[assignment]  # pluggy lists them
+        return torch.stack(values).sum() if values else None
 
     def step_ended(self, step: Step, optimizer: torch.optim.Optimizer) -> None:
         """Tell the stack that the optimizer has moved the weights."""

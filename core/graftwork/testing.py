@@ -28,6 +28,7 @@ from graftwork.images import LabelledImages
 from graftwork.labelled_arrays import LabelledArrays
 from graftwork.manifest import match, plain_name, with_trainable
 from graftwork.models import head_tensors
+from graftwork.optimization import build_optimizer
 from graftwork.progress import Quiet
 from graftwork.settings import Training
 from graftwork.source import Source, SourceModel
@@ -57,7 +58,7 @@ def strategy_contract(
     checks: list[Callable[[Case], None]] = [
         optimizer_holds_what_is_trainable, frozen_tensors_stay, manifest_partitions_the_model,
         equal_seeds_give_equal_weights_by_finite_gradients, resuming_changes_nothing, bfloat16_works,
-        the_usual_model_loads_what_comes_out,
+        the_usual_model_loads_what_comes_out, penalties_add_their_derivative,
     ]  # fmt: skip
 
     if zero is not None:
@@ -210,6 +211,31 @@ def bfloat16_works(case: Case) -> None:
 def the_usual_model_loads_what_comes_out(case: Case) -> None:
     """The delivered tensors are those of the plain architecture."""
     build_net(case.net, TARGET_CLASSES, seed=5).load_state_dict(case.trained.tensors, strict=True)
+
+
+def penalties_add_their_derivative(case: Case) -> None:
+    """What `gradients_ready` adds is what autograd makes of `penalty`, for a stack that has one."""
+    with tempfile.TemporaryDirectory() as folder:
+        job = case.job(Path(folder))
+    target, strategy = job.target, job.strategy
+    strategy.training_started(job.run)
+    if strategy.penalty(target) is None:
+        return
+    optimizer = build_optimizer(strategy.parameter_groups(target, weight_decay=0.1), job.training)
+    strategy.epoch_started(target, 0, optimizer)
+    draws = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in target.trainable().values():
+            parameter.add_(torch.randn(parameter.shape, generator=draws), alpha=0.1)
+    value = strategy.penalty(target)
+    assert value is not None
+    parameters = list(target.trainable().values())
+    expected = torch.autograd.grad(value, parameters, materialize_grads=True)
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    images, labels = next(job.run.batches(job.train))
+    strategy.gradients_ready(Step(target, images, labels, target.model(images)))
+    torch.testing.assert_close([p.grad for p in parameters], list(expected))
 
 
 def zero_strength_is_full_copy(case: Case) -> None:

@@ -26,8 +26,10 @@ from graftwork.progress import Progress
 from graftwork.sampling import epoch_order
 from graftwork.seeds import derived_seed, generator
 from graftwork.settings import Training
+from graftwork.soft_labels import augmented, soft_cross_entropy, soft_labels
 from graftwork.strategy import Step, Strategy, TargetModel
 from graftwork.training_run import Outcome, Run, Tensors
+from graftwork.warps import fused
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class _Loop:
         self.job = job
         self.model = job.target.model
         self.plan = plan(job.strategy.phases(job.target, job.training.epochs))
+        self.augmentations = fused(job.augmentation)
         self.batches = max(1, len(job.train) // job.training.batch_size)  # a smaller last batch is left out
         self.class_weights = class_weights(job.training.class_weights, job.train.labels.to(job.machine.device))
         job.target.extra.to(job.machine.device)
@@ -184,16 +187,15 @@ class _Loop:
 
     def _step(self, images: Tensor, labels: Tensor, draws: torch.Generator, own_draws: torch.Generator) -> Tensor:
         job = self.job
-        for augment in job.augmentation:
-            images = augment(images, draws)
+        images, blends = augmented(self.augmentations, images, draws)
         images = job.normalise(images)
         with job.machine.precision():
             logits = self.model(images)
-        loss = F.cross_entropy(
-            logits.float(), labels, weight=self.class_weights, label_smoothing=job.training.label_smoothing
-        )
+        soft = soft_labels(labels, blends, logits.shape[1]) if blends else None
+        labels = labels if soft is None else soft.argmax(dim=1)
+        loss = self._loss(logits.float(), labels if soft is None else soft)
         taps = job.target.taps
-        step = Step(job.target, images, labels, logits, taps.features, taps.maps, own_draws, loss)
+        step = Step(job.target, images, labels, logits, taps.features, taps.maps, own_draws, loss, soft)
         extra = job.strategy.loss_terms(step)
         total = loss if extra is None else loss + extra
         total.backward()  # type: ignore[no-untyped-call]
@@ -202,6 +204,13 @@ class _Loop:
         job.strategy.step_ended(step, self.optimizer)
         self.optimizer.zero_grad()
         return total.detach()
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss on labels (batch,), or on soft ones (batch, classes)."""
+        smoothing = self.job.training.label_smoothing
+        if labels.ndim == 2:
+            return soft_cross_entropy(logits, labels, self.class_weights, smoothing)
+        return F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=smoothing)
 
     def _mean_finite(self, losses: Tensor, epoch: int) -> float:
         bad = (~torch.isfinite(losses)).nonzero()
@@ -217,6 +226,10 @@ class _Loop:
         )
 
     def _validate(self, epoch: int, loss: float) -> None:
+        """Note the epoch's mean loss, with penalties on weights as they are at its end, and the accuracy."""
+        with torch.no_grad():
+            penalty = self.job.strategy.penalty(self.job.target)
+        loss += 0.0 if penalty is None else float(penalty)
         probabilities = predict(self.model, self.job.validation, self.job.normalise, self.job.machine)
         accuracy = _share_correct(probabilities, self.job.validation)
         self.history.append({"epoch": epoch + 1, "loss": loss, "validation_accuracy": accuracy})

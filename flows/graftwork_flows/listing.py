@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from graftwork_flows.kept import Listing, kept
 
 if TYPE_CHECKING:
-    from graftwork.registry import Plugin, Registry
+    from graftwork.registry import Kind, Plugin, Registry
 
 BAR = r"\|"  # a bar inside a Markdown table
 
@@ -49,9 +49,9 @@ def _listing(registry: Registry) -> Listing:
     return {"plugins": found, "failures": registry.failures}
 
 
-def strategy_table(registry: Registry) -> str:
-    """Return the README's table of the bundled strategy plugins."""
-    bundled = [plugin for plugin in registry.named("strategy") if plugin.package == "graftwork"]
+def plugin_table(registry: Registry, kind: Kind) -> str:
+    """Return the README's table of the bundled plugins of a kind."""
+    bundled = [plugin for plugin in registry.named(kind) if plugin.package == "graftwork"]
     cells = [(f"`{plugin.name}`", plugin.summary, _settings_of(plugin)) for plugin in bundled]
     rows = [f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |" for row in cells]
     return "\n".join(["| plugin | what it does | settings |", "|---|---|---|", *rows]) + "\n"

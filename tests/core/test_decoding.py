@@ -85,3 +85,20 @@ def test_damaged_bytes_give_pixels_or_a_reason_and_never_an_error(kind: str) -> 
                 damaged[place] = rng.integers(256)
             found = decode(bytes(damaged), COLOUR)
             assert found if isinstance(found, str) else found.shape == (3, 8, 8)
+
+
+def test_a_colour_jpeg_made_grey_is_what_its_colours_give() -> None:
+    channels = [np.roll(SMOOTH, shift, axis=1) for shift in (0, 40, 90)]
+    coloured = Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
+    found = pixels(stored(coloured, "jpeg", quality=95)).astype(int)
+    assert np.abs(found - pixels(stored(coloured, "png"))).max() <= 4
+
+
+def test_a_jpeg_on_its_side_is_turned_also_where_it_is_decoded_small_and_grey() -> None:
+    coloured = Image.fromarray(np.stack([SMOOTH, SMOOTH, 255 - SMOOTH], axis=-1).astype(np.uint8)).crop(
+        (0, 0, 200, 120)
+    )
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it by a quarter, clockwise
+    found = pixels(stored(coloured, "jpeg", quality=95, exif=exif)).astype(int)
+    assert np.abs(found - pixels(stored(coloured.rotate(-90, expand=True), "png"))).max() <= 4

@@ -19,11 +19,13 @@ from graftwork.registry import Kind
 from graftwork.seeds import generator
 from graftwork.selection import Selector
 from graftwork.settings import DataSettings, Use
+from graftwork.soft_labels import augmented
 from graftwork.splits import Splits, split_images
 from graftwork.stages import Context
 from graftwork.stages.fetch import load_raw
 from graftwork.storage import save_split
 from graftwork.vectors import SHOWN, heat_map
+from graftwork.warps import fused
 
 SAMPLES = 10
 
@@ -77,11 +79,8 @@ def _draw_samples(context: Context, settings: DataSettings, images: Images, trai
     chosen = torch.from_numpy(images[train[:: max(1, len(train) // count)][:count]])
     draws = generator(torch.device("cpu"), context.settings.seed, "samples")
     rows = [chosen]
-    for _ in range(3 if settings.augmentation else 0):
-        view = chosen
-        for use in settings.augmentation:
-            view = context.registry.create("augmentation", use)(view, draws)
-        rows.append(view)
+    augmentations = fused(context.registry.augmentations(settings))
+    rows += [augmented(augmentations, chosen, draws)[0] for _ in range(3 if augmentations else 0)]
     with atomic_file(path) as temporary:
         Image.fromarray(_sheet(rows)).save(temporary, format="png")
 

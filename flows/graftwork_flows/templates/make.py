@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from graftwork.registry import load_plugins
+from graftwork.registry import Kind, load_plugins
 from graftwork.schema import schema_text
-from graftwork_flows.listing import registry_at, strategy_table
+from graftwork_flows.listing import plugin_table, registry_at
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -48,10 +48,13 @@ def templates() -> dict[str, str]:
 
 
 def readme() -> str:
-    """Return the README with the table of the bundled strategies made anew."""
-    text = (ROOT / "README.md").read_text("utf-8")
-    start = text.index("\n", text.index("<!-- strategies:begin")) + 1
-    return text[:start] + strategy_table(load_plugins()) + text[text.index("<!-- strategies:end") :]
+    """Return the README with the tables of the bundled strategies and augmentations made anew."""
+    text, registry = (ROOT / "README.md").read_text("utf-8"), load_plugins()
+    tables: dict[str, Kind] = {"strategies": "strategy", "augmentations": "augmentation"}
+    for mark, kind in tables.items():
+        start = text.index("\n", text.index(f"<!-- {mark}:begin")) + 1
+        text = text[:start] + plugin_table(registry, kind) + text[text.index(f"<!-- {mark}:end") :]
+    return text
 
 
 if __name__ == "__main__":

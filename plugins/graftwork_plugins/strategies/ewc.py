@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from graftwork.errors import SettingsError
+from graftwork.gradients import add_to_gradients
 from graftwork.hookspecs import hookimpl
 from graftwork.source import Needs
 from graftwork.strategy import Step, TargetModel
@@ -75,13 +76,26 @@ class EWC:
         run.target.notes["EWC"] = _Anchored(list(shared.values()), start, importance)
 
     @hookimpl
-    def loss_terms(self, step: Step) -> Tensor:
+    def penalty(self, target: TargetModel) -> Tensor:
         """Return the penalty: zero at the start."""
-        anchored: _Anchored = step.target.notes["EWC"]
+        anchored: _Anchored = target.notes["EWC"]
         moved = torch._foreach_sub(anchored.parameters, anchored.start)
         weighted = torch._foreach_mul(torch._foreach_mul(moved, moved), anchored.importance)
         total: Tensor = torch.stack([part.sum() for part in weighted]).sum()
         return self.strength / 2 * total
+
+    @hookimpl(tryfirst=True)
+    def gradients_ready(self, step: Step) -> None:
+        """Add λ·F·(w − w⁰)."""
+        anchored: _Anchored = step.target.notes["EWC"]
+
+        def term(numbers: list[int]) -> list[Tensor]:
+            moved = torch._foreach_sub([anchored.parameters[n] for n in numbers], [anchored.start[n] for n in numbers])
+            torch._foreach_mul_(moved, [anchored.importance[n] for n in numbers])
+            torch._foreach_mul_(moved, self.strength)
+            return list(moved)
+
+        add_to_gradients(anchored.parameters, term)
 
 
 def _shared(target: TargetModel) -> dict[str, nn.Parameter]:

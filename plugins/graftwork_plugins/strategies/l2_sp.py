@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from graftwork.errors import SettingsError
+from graftwork.gradients import add_to_gradients
 from graftwork.hookspecs import hookimpl
 from graftwork.strategy import ParameterOptions, Step, TargetModel
 
@@ -21,7 +22,7 @@ from graftwork.strategy import ParameterOptions, Step, TargetModel
 @dataclass(frozen=True)
 class _Pulled:
     shared: list[Tensor]
-    start: Tensor  # of the shared ones, as one vector
+    start: list[Tensor]  # of the shared ones
     fresh: list[Tensor]
 
 
@@ -48,7 +49,7 @@ class L2SP:
                 fix="put full_copy before it in the stack, and don't freeze everything",
             )
         fresh: list[Tensor] = [p for name, p in penalised.items() if name not in target.transferred]
-        target.notes["L2SP"] = _Pulled(shared, _flat(shared).detach().clone(), fresh)
+        target.notes["L2SP"] = _Pulled(shared, [p.detach().clone() for p in shared], fresh)
 
     @hookimpl
     def parameter_options(self, target: TargetModel) -> dict[str, ParameterOptions]:
@@ -56,13 +57,32 @@ class L2SP:
         return dict.fromkeys(target.trainable(), ParameterOptions(weight_decay=False))
 
     @hookimpl
-    def loss_terms(self, step: Step) -> Tensor | None:
+    def penalty(self, target: TargetModel) -> Tensor | None:
         """Return the penalty: zero at the start but for the head's part."""
         if self.decoupled:
             return None
+        pulled: _Pulled = target.notes["L2SP"]
+        moved = [(p - start).square().sum() for p, start in zip(pulled.shared, pulled.start, strict=True)]
+        fresh = [p.square().sum() for p in pulled.fresh] or [pulled.start[0].new_zeros(())]
+        return self.alpha / 2 * torch.stack(moved).sum() + self.beta / 2 * torch.stack(fresh).sum()
+
+    @hookimpl(tryfirst=True)
+    def gradients_ready(self, step: Step) -> None:
+        """Add α·(w − w⁰), and β·w for what is new."""
+        if self.decoupled:
+            return
         pulled: _Pulled = step.target.notes["L2SP"]
-        penalty: Tensor = self.alpha / 2 * (_flat(pulled.shared) - pulled.start).square().sum()
-        return penalty + self.beta / 2 * _flat(pulled.fresh).square().sum() if pulled.fresh else penalty
+
+        def towards_start(numbers: list[int]) -> list[Tensor]:
+            moved = torch._foreach_sub([pulled.shared[n] for n in numbers], [pulled.start[n] for n in numbers])
+            torch._foreach_mul_(moved, self.alpha)
+            return list(moved)
+
+        def towards_zero(numbers: list[int]) -> list[Tensor]:
+            return list(torch._foreach_mul([pulled.fresh[n] for n in numbers], self.beta))
+
+        add_to_gradients(pulled.shared, towards_start)
+        add_to_gradients(pulled.fresh, towards_zero)
 
     @hookimpl
     def step_ended(self, step: Step, optimizer: torch.optim.Optimizer) -> None:
@@ -71,14 +91,7 @@ class L2SP:
             return
         pulled: _Pulled = step.target.notes["L2SP"]
         rate = min(1.0, optimizer.param_groups[0]["lr"] * self.alpha)
-        parts = torch.split(pulled.start, [p.numel() for p in pulled.shared])
-        starts = [part.view_as(p) for part, p in zip(parts, pulled.shared, strict=True)]
         with torch.no_grad():
-            torch._foreach_lerp_(pulled.shared, starts, rate)
+            torch._foreach_lerp_(pulled.shared, pulled.start, rate)
             if pulled.fresh:
                 torch._foreach_mul_(pulled.fresh, 1 - min(1.0, optimizer.param_groups[0]["lr"] * self.beta))
-
-
-def _flat(parameters: list[Tensor]) -> Tensor:
-    """Return all values as one vector: one subtraction and one sum instead of one for each tensor."""
-    return torch.cat([parameter.flatten() for parameter in parameters])

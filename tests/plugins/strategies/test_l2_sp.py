@@ -10,19 +10,18 @@ import torch
 from torch import nn
 
 from graftwork.errors import SettingsError
+from graftwork.hookspecs import hookimpl
 from graftwork.models import head_tensors
 from graftwork.strategy import Step, Strategy, TargetModel
 from graftwork.training import train
 from graftwork_plugins.strategies.freeze import Freeze
 from graftwork_plugins.strategies.full_copy import FullCopy
 from graftwork_plugins.strategies.l2_sp import L2SP
-from tests.core.tiny import copied, different, graft, job, step, tiny_net
-
-IMAGES = torch.zeros(2, 1, 8, 8)
+from tests.core.tiny import copied, different, graft, job, tiny_net
 
 
 def penalty(strategy: Strategy, target: TargetModel) -> float:
-    found = strategy.loss_terms(step(target, IMAGES))
+    found = strategy.penalty(target)
     assert found is not None
     return float(found.detach())
 
@@ -59,6 +58,32 @@ def test_without_pull_it_is_full_copy_without_weight_decay_to_the_bit(tmp_path: 
     plain = train(job(tmp_path / "plain", FullCopy(), optimizer="adamw", weight_decay=0.0))
     pulled = train(job(tmp_path / "pulled", FullCopy(), L2SP(alpha=0.0, beta=0.0), optimizer="adamw", weight_decay=0.5))
     assert different(plain.tensors, pulled.tensors) == []
+
+
+class InTheLoss(L2SP):
+    """The same penalty as a term of the loss."""
+
+    @hookimpl
+    def loss_terms(self, step: Step) -> torch.Tensor | None:
+        return self.penalty(step.target)
+
+    @hookimpl
+    def gradients_ready(self, step: Step) -> None:
+        pass
+
+
+def test_on_the_gradients_it_gives_the_bits_that_it_gives_in_the_loss(tmp_path: Path) -> None:
+    direct = train(job(tmp_path / "direct", FullCopy(), L2SP(alpha=0.3, beta=0.7)))
+    in_the_loss = train(job(tmp_path / "loss", FullCopy(), InTheLoss(alpha=0.3, beta=0.7)))
+    assert different(direct.tensors, in_the_loss.tensors) == []
+
+
+def test_the_history_holds_the_loss_with_the_penalty(tmp_path: Path) -> None:
+    work = job(tmp_path, FullCopy(), L2SP(alpha=0.0, beta=2.0), epochs=1, lr=1e-9)
+    plain = train(job(tmp_path / "plain", FullCopy(), epochs=1, lr=1e-9))
+    head = work.target.model.get_parameter("head.weight")
+    found = train(work).history[0]["loss"] - plain.history[0]["loss"]
+    assert found == pytest.approx(float(head.detach().square().sum()), rel=1e-4)
 
 
 def test_with_pull_it_is_another_training(tmp_path: Path) -> None:
@@ -99,7 +124,7 @@ def test_gradient_descent_ends_where_task_and_pull_balance(alpha: float) -> None
     strategy.prepare_model(target)
     weight = model.trunk.weight
     for _ in range(300):
-        pull = strategy.loss_terms(Step(target, IMAGES, torch.zeros(2), torch.zeros(2, 2)))
+        pull = strategy.penalty(target)
         loss = 0.5 * (weight - 1).square().sum() + pull  # min ½(w−1)² + α/2·(w−3)²
         (gradient,) = torch.autograd.grad(loss, weight)
         with torch.no_grad():

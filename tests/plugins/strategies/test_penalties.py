@@ -48,7 +48,7 @@ def penalty(strategy: Strategy, target: TargetModel, **loss: Any) -> torch.Tenso
     taps, draws = target.taps, torch.Generator().manual_seed(0)
     own = nn.functional.cross_entropy(logits, LABELS, **loss)
     step = Step(target, IMAGES, LABELS, logits, taps.features, taps.maps, draws, own)
-    found = strategy.loss_terms(step)
+    found = strategy.loss_terms(step) if strategy.penalty(target) is None else strategy.penalty(target)
     assert found is not None
     return found.detach()
 
@@ -203,9 +203,8 @@ def test_l1_and_l2_are_sums_over_matrices_and_kernels() -> None:
     model = tiny_net(seed=1)
     target = TargetModel(model, head_tensors(model), frozenset())
     weights = np.concatenate([p.detach().double().numpy().ravel() for p in model.parameters() if p.ndim > 1])
-    step = Step(target, IMAGES, LABELS, torch.zeros(6, 3))
-    assert float(L1(0.3).loss_terms(step).detach()) == pytest.approx(0.3 * np.abs(weights).sum(), rel=1e-5)
-    assert float(L2(0.3).loss_terms(step).detach()) == pytest.approx(0.15 * (weights**2).sum(), rel=1e-5)
+    assert float(L1(0.3).penalty(target).detach()) == pytest.approx(0.3 * np.abs(weights).sum(), rel=1e-5)
+    assert float(L2(0.3).penalty(target).detach()) == pytest.approx(0.15 * (weights**2).sum(), rel=1e-5)
 
 
 def test_a_model_that_tells_no_stages_is_refused() -> None:

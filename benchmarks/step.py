@@ -1,0 +1,172 @@
+"""What a strategy adds to a training step: steps with it and without, in turn, on one batch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from benchmarks.measuring import Row, interleaved, ratios, spread
+from graftwork.checkpoints import Checkpoints
+from graftwork.engine import Normalise, prepare
+from graftwork.hookspecs import hookimpl
+from graftwork.labelled_arrays import LabelledArrays
+from graftwork.models import head_tensors
+from graftwork.progress import Quiet
+from graftwork.seeds import generator
+from graftwork.settings import Engine, Training
+from graftwork.source import Source
+from graftwork.strategy import Step, Strategy, TargetModel
+from graftwork.torchvision_operators import define_missing
+from graftwork.training import Job, _Loop
+from graftwork.training_run import Run
+from graftwork.weights import InputContract
+from graftwork_plugins.augmentations import Flip
+from graftwork_plugins.strategies.bss import BSS
+from graftwork_plugins.strategies.delta import Delta
+from graftwork_plugins.strategies.ewc import EWC
+from graftwork_plugins.strategies.l2_sp import L2SP
+from graftwork_plugins.strategies.penalties import L1, L2
+
+CLASSES = tuple("abcde")
+ENGINE = Engine(device="cpu", threads=2, precision="float32", memory_format="channels_last")
+FEW = 16  # images of the source: their number decides what training's start costs, not what a step does
+
+
+class L2SPInTheLoss(L2SP):
+    """L2-SP as it is often written: a sum over the parameters, differentiated anew at every step."""
+
+    @hookimpl
+    def loss_terms(self, step: Step) -> torch.Tensor | None:
+        return self.penalty(step.target)
+
+    @hookimpl
+    def gradients_ready(self, step: Step) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """An exponential moving average of the weights after every step, as a plugin would keep it."""
+
+    decay: float = 0.99
+
+    @hookimpl
+    def training_started(self, run: Run) -> None:
+        held: list[torch.Tensor] = [p.detach() for p in run.target.model.parameters()]
+        run.target.notes["Averaging"] = held, [p.clone() for p in held]
+
+    @hookimpl
+    def step_ended(self, step: Step) -> None:
+        now, average = step.target.notes["Averaging"]
+        torch._foreach_lerp_(average, now, 1 - self.decay)
+
+
+# What is compared with a step without any plugin, and how much more it may take
+STACKS: dict[str, tuple[object, float | None]] = {
+    "l2_sp": (L2SP(), 1.05),
+    "l2_sp in the loss": (L2SPInTheLoss(), None),
+    "l2_sp, decoupled": (L2SP(decoupled=True), 1.05),
+    "ewc": (EWC(images=FEW), 1.05),
+    "l1": (L1(), None),
+    "l2": (L2(), None),
+    "moving average": (Averaging(), 1.05),
+    "bss": (BSS(), None),
+    "delta": (Delta(), None),
+}
+
+
+@dataclass(frozen=True)
+class Net:
+    """A model of timm's, at its batch size."""
+
+    name: str
+    size: int
+    channels: int
+    batch: int
+    steps: int  # in a turn
+
+    def build(self) -> nn.Module:
+        import timm
+
+        model: nn.Module = timm.create_model(self.name, in_chans=self.channels, num_classes=len(CLASSES))
+        return model
+
+    def images(self, count: int) -> LabelledArrays:
+        pixels = torch.randint(0, 256, (count, self.channels, self.size, self.size), dtype=torch.uint8)
+        return LabelledArrays(pixels, torch.arange(count) % len(CLASSES))
+
+    def contender(self, plugins: list[object], folder: Path) -> Callable[[], None]:
+        """Return what makes a turn's steps."""
+        machine = prepare(ENGINE)
+        model = machine.place(self.build())
+        head = head_tensors(model)
+        source = Source(CLASSES, self.build, self.images(FEW))
+        target = TargetModel(model, head, frozenset(model.state_dict()) - head, source, CLASSES)
+        strategy = Strategy("step", plugins)
+        strategy.prepare_model(target)
+        contract = InputContract(
+            model={}, classes=CLASSES, mean=(0.5,) * self.channels, std=(0.25,) * self.channels, size=self.size,
+            channels=self.channels, head=(), provenance={},
+        )  # fmt: skip
+        training = Training(epochs=1, batch_size=self.batch, optimizer="adamw", lr=1e-4, weight_decay=0.05)
+        train = self.images(self.batch)
+        job = Job(
+            target, strategy, train, self.images(2), [Flip()], Normalise(contract, machine), training, machine, 0,
+            Quiet(), Checkpoints(folder, "step"),
+        )  # fmt: skip
+        loop = _Loop(job)
+        loop._set_modes(loop.plan[0], 0)
+        draws, own = generator(machine.device, 0), generator(machine.device, 1)
+
+        def turn() -> None:
+            for _ in range(self.steps):
+                loop._step(train.images, train.labels, draws, own)
+
+        return turn
+
+
+NETS = (Net("test_resnet", 28, 1, 256, steps=8), Net("resnet18", 32, 3, 128, steps=2))
+
+
+def step_rows(rounds: int = 9) -> list[Row]:
+    """Compare each stack's step with a plain one's, and DELTA's with a plain step and a forward pass."""
+    define_missing()
+    rows = []
+    for net in NETS:
+        with tempfile.TemporaryDirectory() as folder:
+            contenders = {"plain": net.contender([], Path(folder, "plain"))}
+            for name, (plugin, _) in STACKS.items():
+                contenders[name] = net.contender([plugin], Path(folder, name))
+            contenders["plain and a forward pass"] = _with_forward(net, contenders["plain"])
+            seconds = interleaved(contenders, rounds)
+        each = [1000 * value / net.steps for value in seconds["plain"]]
+        rows.append(Row(f"{net.name}, {net.size} px, batch {net.batch}: plain step, ms", "–", *spread(each, 1)))
+        for name, (_, most) in STACKS.items():
+            against = "plain and a forward pass" if name == "delta" else "plain"
+            rows.append(_row(f"{net.name}: {name} / {against}", ratios(seconds[name], seconds[against]), most))
+    return rows
+
+
+def _with_forward(net: Net, plain: Callable[[], None]) -> Callable[[], None]:
+    model, images = net.build().eval(), torch.randn(net.batch, net.channels, net.size, net.size)
+    model, images = model.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def turn() -> None:
+        plain()
+        with torch.no_grad():
+            for _ in range(net.steps):
+                model(images)
+
+    return turn
+
+
+def _row(what: str, values: list[float], most: float | None) -> Row:
+    middle, around = spread(values)
+    if most is None:
+        return Row(what, "–", middle, around)
+    return Row(what, f"≤ {most:.2f}", middle, around, sorted(values)[len(values) // 2] <= most)
