@@ -130,7 +130,10 @@ def test_a_learning_rate_that_is_no_positive_number_is_refused(params: Path, rat
         ("batch_size: 50", "batch_size: 1", "finetune.batch_size"),
         ("epochs: 5", "epochs: 5.5", "pretrain.epochs"),
         ("minimum_coverage: 0.9", "minimum_coverage: 1.1", "transfer.minimum_coverage"),
-        ("precision: float32", "precision: float16", "engine.precision"),
+        ("precision: auto", "precision: float16", "engine.precision"),
+        ("threads: auto", "threads: 0", "engine.threads"),
+        ("compile: auto", "compile: often", "engine.compile"),
+        ("side_by_side: auto", "side_by_side: 0", "engine.side_by_side"),
         ("confidence: 0.95", "confidence: 1", "evidence.confidence"),
     ],
 )

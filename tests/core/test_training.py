@@ -10,6 +10,7 @@ import torch
 
 from graftwork import checkpoints
 from graftwork.checkpoints import Checkpoints
+from graftwork.choice import default_choice
 from graftwork.engine import Normalise, prepare
 from graftwork.errors import Interrupted, TrainingError
 from graftwork.labelled_arrays import LabelledArrays
@@ -25,7 +26,7 @@ from tests.core.small import CONTRACT, REGISTRY, SETTINGS, data
 
 def job(folder: Path, *, seed: int = 0, model: str = "mlp", **changes: object) -> Job:
     settings = SETTINGS.model_copy(update={"model": SETTINGS.model.model_copy(update={"name": model, "settings": {}})})
-    machine = prepare(settings.engine)
+    machine = prepare(default_choice(settings.engine))
     built = build_model(settings, REGISTRY, 2, seed)
     target = TargetModel(machine.place(built), head_tensors(built), frozenset())
     made = Job(

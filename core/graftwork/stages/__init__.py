@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from graftwork.choice import Choice, recorded_choice
 from graftwork.layout import Layout
 from graftwork.progress import Progress
 from graftwork.registry import Registry
 from graftwork.settings import Settings
+
+if TYPE_CHECKING:
+    from graftwork.engine import Machine
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,16 @@ class Context:
     registry: Registry
     layout: Layout
     progress: Progress
+
+    def choice(self, data: str) -> Choice:
+        """Return what was chosen to train on a data set with. Raises StateError where nothing was, yet."""
+        return recorded_choice(self.settings, self.layout, data)
+
+    def machine(self, data: str) -> Machine:
+        """Prepare what was chosen to train on a data set with."""
+        from graftwork.engine import prepare
+
+        return prepare(self.choice(data))
 
 
 Stage = Callable[[Context, str], None]
@@ -32,6 +47,7 @@ def stages() -> dict[str, Stage]:
         fetch,
         finetune,
         importing,
+        measure,
         obtain,
         pretrain,
         recommend,
@@ -46,6 +62,7 @@ def stages() -> dict[str, Stage]:
         "import": importing.import_weights,
         "fetch": fetch.fetch,
         "augment": augment.augment,
+        "measure": measure.measure,
         "pretrain": pretrain.pretrain,
         "score": score.score,
         "recommend": recommend.recommend,

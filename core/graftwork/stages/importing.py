@@ -19,7 +19,7 @@ from graftwork.weights import InputContract, check_finite, save_weights
 def import_weights(context: Context, name: str) -> None:
     """Write data/prepared/<name>: train/weights.safetensors with its contract, card.json, samples.png; no images.
 
-    The folders of the three splits are there, as every source has them. Raises WeightsError for a file that is damaged
+    The folders of the three splits are there, as every source has them, and weights/engine/<name>.json. Raises WeightsError for a file that is damaged
     or doesn't fit the model, DataError where it isn't known how its images were normalised.
     """
     settings, layout = context.settings, context.layout
@@ -36,6 +36,7 @@ def import_weights(context: Context, name: str) -> None:
             if split == "train":
                 save_weights(folder / layout.imported(name).name, found.model.state_dict(), contract)
     write_json(layout.card(name), _card(context, name, contract))
+    write_json(layout.engine(name), {"trained": "elsewhere"})  # likewise: every source says what it is trained on
     with atomic_file(layout.samples(name)) as temporary:  # every source has a picture; there is nothing to show
         Image.new("L", (8, 8), "white").save(temporary, format="png")
     for note in found.notes:
