@@ -17,6 +17,7 @@ from benchmarks.measuring import Row
 from graftwork.evidence import student_interval
 from graftwork.images import LabelledImages
 from graftwork.progress import Quiet
+from graftwork.selection import Selector
 from graftwork.settings import Engine
 from graftwork.splits import label_budgets, split_images
 from graftwork.stages import Context
@@ -69,9 +70,10 @@ def _gains(context: Context) -> Iterator[tuple[tuple[int, int], float]]:
 def _tasks(context: Context) -> Iterator[tuple[int, Trials, LabelledImages]]:
     settings, data = context.settings, context.settings.data["target"]
     raw, _ = load_raw(context.layout.raw("target"))
-    splits = split_images(raw, data, settings.seed, where="benchmark")
+    selector = Selector(context.registry.create("selection", data.selection))
+    splits = split_images(raw, data, settings.seed, "benchmark", selector)
     source = load_source_weights(context, settings.source)
-    for budget, indices in label_budgets(raw, data, settings.seed, BUDGETS, where="benchmark").items():
+    for budget, indices in label_budgets(raw, data, settings.seed, BUDGETS, "benchmark", selector).items():
         train = labelled(raw, indices)
         training = with_steps(settings.finetune, len(train), MINIMUM_STEPS)
         yield (

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from graftwork.adaptation import size_text
-from graftwork.errors import WeightsError
+from graftwork.errors import FEW, MisfitError, listed
 
 Tensors = Mapping[str, Tensor]
 
@@ -32,9 +32,9 @@ class Account:
         return told | {"computed": len(self.computed)}
 
     def summary(self) -> str:
-        """Return one line: the numbers, and the lists in full, of what the model computes alone how many there are."""
+        """Return one line: the numbers, and the first few of each list."""
         lists = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.mismatched}
-        told = [f"{title}: {', '.join(names)}" for title, names in lists.items() if names]
+        told = [f"{title}: {listed(names, FEW)}" for title, names in lists.items() if names]
         of = self.loaded + len(self.missing) + len(self.mismatched)
         counters = f", {len(self.computed)} counters and indices aside" if self.computed else ""
         return ". ".join([f"loaded {self.loaded} of {of} tensors{counters}", *told])
@@ -47,7 +47,7 @@ def fit(
 
     What a model computes for itself, buffers of integers such as counters and indices, may be missing from the file, or
     stand there in vain; and so may the whole head be missing. With a `minimum` below 1, so much of the trunk must come
-    from the file, and the rest stays as the model has it. Raises WeightsError, with all lists in full, for all else.
+    from the file, and the rest stays as the model has it. Raises MisfitError for all else.
     """
     wanted = model.state_dict()
     fitting = {name for name, tensor in wanted.items() if name in tensors and tensors[name].shape == tensor.shape}
@@ -57,8 +57,8 @@ def fit(
         lost -= head
     strays = bool(lost or account.unexpected)
     if account.coverage < minimum or not account.loaded or (minimum == 1 and strays):
-        raise WeightsError(
-            f"The weights don't fit the model: {account.summary()}", where=where,
+        raise MisfitError(
+            f"The weights don't fit the model: {account.summary()}", account.as_json(), where=where,
             expected="every tensor accounted for" if minimum == 1 else f"at least {minimum:.0%} of the trunk",
             fix=_advice(tensors, wanted, bool(account.mismatched)),
         )  # fmt: skip

@@ -38,7 +38,7 @@ def default_choice(engine: Engine) -> Choice:
     """Return what the settings pin, and for the rest what is good without measuring. Raises SettingsError."""
     pinned = {key: value for key, value in engine if value != "auto"}
     usual = {"precision": "float32", "memory_format": "channels_last", "compile": False, "side_by_side": 1}
-    threads = max(1, usable_cores() // pinned.get("side_by_side", 1))
+    threads = 1 if pinned.get("side_by_side", 1) > 1 else usable_cores()
     return Choice.model_validate({**usual, "threads": threads, **pinned, "device": device_of(engine)})
 
 

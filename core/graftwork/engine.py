@@ -23,6 +23,7 @@ class Machine:
     autocast: bool
     memory_format: torch.memory_format
     compile: bool = False  # the forward pass of training
+    side_by_side: int = 1  # trainings that go on at once, each on as many threads as set
 
     def place(self, model: nn.Module) -> nn.Module:
         """Move a model to the device, in the memory format."""
@@ -57,6 +58,7 @@ def prepare(choice: Choice) -> Machine:
         autocast=choice.precision == "bfloat16",
         memory_format=torch.channels_last if channels_last else torch.contiguous_format,
         compile=choice.compile,
+        side_by_side=choice.side_by_side,
     )
 
 

@@ -5,6 +5,7 @@ GraftworkError
 │   └── PluginError      2  a plugin that can't be loaded or used
 ├── DataError            3  images, labels, archives
 │   └── WeightsError     3  weight files and what must fit them
+│       └── MisfitError  3  weights that don't fit, with an account of every tensor
 ├── StateError           4  the workspace, its lock, its folders
 ├── TrainingError        5  what goes wrong while computing
 └── Interrupted        130  the user or the system asked to stop
@@ -13,7 +14,10 @@ GraftworkError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+FEW = 5  # tensors of a kind that a message names, where an account lists all
 
 
 class GraftworkError(Exception):
@@ -35,11 +39,11 @@ class GraftworkError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive pickling, which keyword-only arguments otherwise break."""
-        return _rebuild, (type(self), self.what, self.where, self.expected, self.fix)
+        return _bare, (type(self), self.what), vars(self)
 
 
-def _rebuild(kind: type[GraftworkError], what: str, where: str, expected: str, fix: str) -> GraftworkError:
-    return kind(what, where=where, expected=expected, fix=fix)
+def _bare(kind: type[GraftworkError], what: str) -> GraftworkError:
+    return kind.__new__(kind, what)
 
 
 class SettingsError(GraftworkError):
@@ -60,6 +64,14 @@ class DataError(GraftworkError):
 
 class WeightsError(DataError):
     """Weights that are damaged or don't fit the model."""
+
+
+class MisfitError(WeightsError):
+    """Weights that don't fit; the message names a few tensors, `account` tells, as JSON, of every one."""
+
+    def __init__(self, what: str, account: Mapping[str, Any], *, where: str = "", expected: str = "", fix: str = ""):
+        super().__init__(what, where=where, expected=expected, fix=fix)
+        self.account = account
 
 
 class StateError(GraftworkError):

@@ -110,6 +110,11 @@ class Layout:
         return self.private / "timings" / f"{name}.json"
 
     @property
+    def misfits(self) -> Path:
+        """What became of every tensor of weights that didn't fit, as JSON: a file for each stage."""
+        return self.private / "misfits"
+
+    @property
     def ledger(self) -> Path:
         """Every fine-tuning that was ever done here, with what came out."""
         return self.private / "ledger.sqlite"

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from graftwork.adaptation import Adaptation, fit_plainly, size_text
-from graftwork.errors import WeightsError, listed
+from graftwork.errors import FEW, MisfitError, listed
 from graftwork.settings import Use
 from graftwork.weights import tensor_bytes
 
@@ -112,17 +112,17 @@ def coverage(fates: list[Fate], head: frozenset[str]) -> float:
 
 
 def require_coverage(manifest: Manifest, minimum: float, where: str) -> None:
-    """Raise WeightsError, with both lists, when less than `minimum` of the trunk came from the source."""
+    """Raise MisfitError, with the manifest, when less than `minimum` of the trunk came from the source."""
     if manifest.coverage >= minimum:
         return
     mine = [fate for fate in manifest.tensors if fate.kind != "dropped"]
     loaded = sum(fate.kind in ("copied", "adapted") for fate in mine)
     missing = [f"{f.name} {size_text(f.shape)}" for f in mine if f.kind == "new"]
     unused = [f"{f.name} {size_text(f.shape)}" for f in manifest.tensors if f.kind == "dropped"]
-    raise WeightsError(
+    raise MisfitError(
         f"The weights don't fit: loaded {loaded} of {len(mine)} tensors, {manifest.coverage:.1%} of the trunk. "
-        f"Missing in the source: {listed(missing, 6)}. Unused of the source: {listed(unused, 6)}",
-        where=where, expected=f"at least {minimum:.0%} (transfer.minimum_coverage)",
+        f"Missing in the source: {listed(missing, FEW)}. Unused of the source: {listed(unused, FEW)}",
+        manifest.as_json(), where=where, expected=f"at least {minimum:.0%} (transfer.minimum_coverage)",
         fix="use weights of the same architecture, or lower transfer.minimum_coverage",
     )  # fmt: skip
 

@@ -13,7 +13,8 @@ from graftwork.cores import usable_cores
 from graftwork.probe import Probe, compiled_gain
 from graftwork.race import AHEAD, Race, Unfit, choose, race
 from graftwork.settings import Engine
-from graftwork.side_probe import can_fork, side_by_side_gain
+from graftwork.side_by_side import can_fork
+from graftwork.side_probe import side_by_side_gain
 
 BUDGET_SECONDS = 6.0  # for all the rounds after the first
 COMPILE_SHARE = 0.25  # of the seconds of training: no more may be expected of compiling

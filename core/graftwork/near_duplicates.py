@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graftwork.images import Images, Indices
-from graftwork.thumbnails import thumbnails
+from graftwork.thumbnails import SIDE, thumbnails
 
 MOST_BITS = 4  # of 64 that may differ
 LEAST_CORRELATION = 0.99
-SIDE = 16
 MOST_CANDIDATES = 64  # of an image are looked at: where it has more, all its kind are alike
 CELLS, MOST_ROWS = 2**22, 64  # pairs, and images, compared at a time
 

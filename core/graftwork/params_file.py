@@ -55,10 +55,9 @@ def sweep_of(settings: Settings) -> Sweep:
     return sweep
 
 
-def local_plugins_of(path: Path) -> str:
+def local_plugins_of(path: Path, overrides: Sequence[str] = ()) -> str:
     """Return the `local_plugins` entry alone: it is needed before the rest can be checked."""
-    values = read_yaml(path).values
-    found = values.get("local_plugins")
+    found = apply_overrides(read_yaml(path).values, overrides).get("local_plugins")
     return found if isinstance(found, str) else ""
 
 

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from graftwork.blas_threads import one_blas_thread
 from graftwork.images import Images, Indices
-from graftwork.thumbnails import thumbnails
+from graftwork.thumbnails import SIDE, thumbnails
 
-SIDE = 16
 DIMENSIONS = 64
 BLOCK = 4096
 

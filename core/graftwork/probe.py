@@ -53,7 +53,7 @@ class Probe:
     def fit_batch(self, usual: Choice) -> None:
         """Take the training's batch size, or as many images as a step of STEP_SECONDS can have."""
         self.step(usual)
-        seconds = self.seconds(usual, steps=1)
+        seconds = min(self.seconds(usual, steps=1) for _ in range(3))
         affordable = max(2, int(self.batch * STEP_SECONDS / seconds))
         self._show(min(self._training.batch_size, max(affordable, 2)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,11 +35,11 @@ class Quiet:
 
 @dataclass(frozen=True)
 class Part:
-    """One training's share of a stage's progress."""
+    """One of several equal parts of a stage's progress, which may go on at the same time; `done` is all of theirs."""
 
     whole: Progress
+    done: list[float]
     index: int
-    count: int
     prefix: str
 
     def log(self, message: str) -> None:
@@ -47,8 +48,20 @@ class Part:
 
     def advance(self, fraction: float, message: str) -> None:
         """Count a fraction of this part as its share of the whole."""
-        self.whole.advance((self.index + fraction) / self.count, self.prefix + message)
+        self.done[self.index] = fraction
+        self.whole.advance(sum(self.done) / len(self.done), self.prefix + message)
 
     def check(self) -> None:
         """Raise Interrupted when the run shall stop."""
         self.whole.check()
+
+    def finish(self) -> None:
+        """Count it as done, whatever it told."""
+        self.done[self.index] = 1.0
+
+
+def parts(whole: Progress, names: Iterable[str]) -> dict[str, Part]:
+    """Divide a stage's progress into equal parts, each of which says its name."""
+    names = list(names)
+    done = [0.0] * len(names)
+    return {name: Part(whole, done, index, f"{name}: ") for index, name in enumerate(names)}

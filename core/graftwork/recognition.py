@@ -54,6 +54,18 @@ def recognise(path: Path) -> str:
     )  # fmt: skip
 
 
+def part_of(path: Path) -> str:
+    """Return the dataset plugin of which a file is a part, so that its folder is the data; nothing for the whole."""
+    if not path.is_file():
+        return ""
+    kind = path.suffix.lower()
+    if kind == ".parquet":
+        return "table" if _lists_pictures(path) and not _holds_pictures(path) else ""
+    if kind in DELIMITERS:
+        return "table" if _names_pictures(path) else ""
+    return next((plugin for name, plugin in TELLTALE.items() if path.match(name)), "")
+
+
 def _of_folder(folder: Path) -> str:
     """Return the plugin for a folder; one of class folders with a table beside them is the table's."""
     found = next((plugin for name, plugin in TELLTALE.items() if any(folder.glob(name))), None)
@@ -81,6 +93,11 @@ def _lists_pictures(path: Path) -> bool:
     """Tell a Parquet file that names or holds pictures from one of numbers, by its columns."""
     with open_parquet(path) as opened:
         return any(field.name.casefold() in OF_PICTURES or holds_bytes(field.type) for field in opened.schema_arrow)
+
+
+def _holds_pictures(path: Path) -> bool:
+    with open_parquet(path) as opened:
+        return any(holds_bytes(field.type) for field in opened.schema_arrow)
 
 
 def _names_pictures(path: Path) -> bool:

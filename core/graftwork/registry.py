@@ -45,6 +45,15 @@ class Plugin:
         """The first line of its docstring."""
         return (self.factory.__doc__ or "").strip().partition("\n")[0]
 
+    @property
+    def is_catalogue(self) -> bool:
+        """Whether it stands for many things, of which its setting `name` says one, as timm's models."""
+        return "name" in (field.name for field in dataclasses.fields(self.factory))
+
+    def as_yaml(self, name: str) -> str:
+        """Return how params.yaml names one of its things, or itself where it is but one."""
+        return f"{{{self.name}: {{name: {name}}}}}" if self.is_catalogue else self.name
+
     def settings_schema(self) -> dict[str, Any]:
         """Return the JSON schema of its settings."""
         return TypeAdapter(self.factory).json_schema()

@@ -135,6 +135,12 @@ class Engine(Frozen):
     compile: bool | Literal["auto"] = False
     side_by_side: Annotated[int, Field(ge=1, le=512)] | Literal["auto"] = 1  # fine-tunings at once
 
+    @model_validator(mode="after")
+    def _forks_single_threads(self) -> Engine:
+        if isinstance(self.side_by_side, int) and self.side_by_side > 1 and self.threads not in ("auto", 1):
+            raise ValueError("side_by_side: trainings at once have one thread each; set threads to 1 or auto")
+        return self
+
     @property
     def open(self) -> tuple[str, ...]:
         """The keys that are decided by measuring; the device isn't among them, a GPU is simply taken."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -10,8 +9,8 @@ from itertools import islice
 import numpy as np
 
 from graftwork.errors import DataError, listed
-from graftwork.images import Images, Indices, Labels, RawImages
-from graftwork.labelled_arrays import chunks
+from graftwork.images import Indices, Labels, RawImages
+from graftwork.looks import Look, digests
 from graftwork.selection import Selector
 from graftwork.settings import DataSettings
 
@@ -31,14 +30,14 @@ class Splits:
 
 
 def split_images(
-    raw: RawImages, settings: DataSettings, seed: int, where: str, selector: Selector | None = None
+    raw: RawImages, settings: DataSettings, seed: int, where: str, selector: Selector, seen: Look | None = None
 ) -> Splits:  # fmt: skip
     """Return stratified splits, or the dataset's own where settings say null; then cut the training set to its labels.
 
-    The selector says which images get them; without one they are stratified. Raises DataError where a class would be
-    missing from a split, or one image stands in two of them.
+    The selector says which images get them. What was `seen` in an earlier look at the images isn't looked for again.
+    Raises DataError where a class would be missing from a split, or one image stands in two of them.
     """
-    splits, order = _ordered_splits(raw, settings, seed, where, selector)
+    splits, order = _ordered_splits(raw, settings, seed, where, selector, seen)
     if settings.labels is not None:
         _check_labels(splits.train, settings.labels, len(raw.classes), where)
         chosen = np.fromiter(islice(order, settings.labels), dtype=np.int64, count=settings.labels)
@@ -49,8 +48,7 @@ def split_images(
 
 
 def label_budgets(
-    raw: RawImages, settings: DataSettings, seed: int, budgets: Sequence[int], where: str,
-    selector: Selector | None = None,
+    raw: RawImages, settings: DataSettings, seed: int, budgets: Sequence[int], where: str, selector: Selector
 ) -> dict[int, Indices]:  # fmt: skip
     """Return training images with so many labels of each class, sorted; each budget holds all smaller ones.
 
@@ -77,20 +75,18 @@ def label_budgets(
 
 
 def _ordered_splits(
-    raw: RawImages, settings: DataSettings, seed: int, where: str, selector: Selector | None
+    raw: RawImages, settings: DataSettings, seed: int, where: str, selector: Selector, seen: Look | None = None
 ) -> tuple[Splits, Iterator[int]]:
     """Return the splits with all training images, and these in the order in which labels are given to them."""
-    assert selector is not None or settings.selection.name == "stratified", "who sets another one passes it on"
     rng = np.random.default_rng([seed, 0x5B117])
     given = _given(raw)
     train = given.pop("train", np.array([], dtype=np.int64))
     test, train = _own_or_cut(raw, given, train, settings.test, "test", rng, where)
     validation, train = _own_or_cut(raw, given, train, settings.validation, "validation", rng, where)
-    train, validation, dropped = _without_duplicates(raw, settings, train, validation, test, where)
+    known = seen.digests if seen else digests(raw.images)
+    train, validation, dropped = _without_duplicates(known, settings, train, validation, test, where)
     splits = Splits(np.sort(train), np.sort(validation), np.sort(test), dropped)
-    if selector is None:
-        return splits, iter(train[stratified_order(raw.labels[train], rng)].tolist())
-    return splits, selector.order(raw.images, raw.labels[train], train, rng)
+    return splits, selector.order(seen.small if seen else raw.images, raw.labels[train], train, rng)
 
 
 def stratified_order(labels: Labels, rng: np.random.Generator) -> Indices:
@@ -178,13 +174,16 @@ def _check_classes(raw: RawImages, indices: Indices, name: str, where: str) -> N
 
 
 def _without_duplicates(
-    raw: RawImages, settings: DataSettings, train: Indices, validation: Indices, test: Indices, where: str
+    known: Sequence[bytes], settings: DataSettings, train: Indices, validation: Indices, test: Indices, where: str
 ) -> tuple[Indices, Indices, Indices]:
-    """Refuse, or take out of the training side, images that stand in two splits to the last pixel."""
-    seen, in_validation = set(_digests(raw.images, test)), _digests(raw.images, validation)
-    keep_validation = np.array([d not in seen for d in in_validation], dtype=bool)
-    seen.update(in_validation)
-    keep_train = np.array([d not in seen for d in _digests(raw.images, train)], dtype=bool)
+    """Refuse, or take out of the training side, images that stand in two splits to the last pixel.
+
+    `known` are the digests of all images.
+    """
+    held = {known[number] for number in test}
+    keep_validation = np.array([known[number] not in held for number in validation], dtype=bool)
+    held.update(known[number] for number in validation)
+    keep_train = np.array([known[number] not in held for number in train], dtype=bool)
     dropped = np.sort(np.concatenate([train[~keep_train], validation[~keep_validation]]))
     if len(dropped) and settings.duplicates == "refuse":
         raise DataError(
@@ -193,11 +192,3 @@ def _without_duplicates(
             where=where, fix="remove them, or set duplicates: drop to leave them out of training",
         )  # fmt: skip
     return train[keep_train], validation[keep_validation], dropped
-
-
-def _digests(images: Images, indices: Indices) -> list[bytes]:
-    return [
-        hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
-        for chunk in chunks(images, indices)
-        for image in images[chunk]
-    ]

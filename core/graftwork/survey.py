@@ -21,6 +21,32 @@ HEADERS = 400  # of pictures, all over the data
 
 
 @dataclass(frozen=True)
+class Outline:
+    """What settings are filled in from: told by a look at data, or known of a published set before it is obtained."""
+
+    dataset: str
+    classes: int
+    images: dict[str, int]  # by split, "" where none is given
+    fewest: int  # training images of the class that has the fewest
+    channels: int
+    side: int  # the shorter one in pixels, in the median
+
+    @property
+    def training(self) -> int:
+        """Images that aren't the data set's own test or validation images."""
+        return self.images.get("train", self.images.get("", 0))
+
+    @property
+    def vectors(self) -> bool:
+        """Whether there are numbers in place of pictures."""
+        return self.side == 1
+
+    def gives(self, split: str) -> bool:
+        """Tell whether the data set brings a split of its own."""
+        return split in self.images
+
+
+@dataclass(frozen=True)
 class Survey:
     """What a look at a data set found; `counts` are images of each class by split, "" where none is given."""
 
@@ -29,6 +55,13 @@ class Survey:
     counts: dict[str, tuple[int, ...]]
     channels: int
     sides: tuple[int, int, int]  # the shorter side of images in pixels: least, median, greatest
+
+    @property
+    def outline(self) -> Outline:
+        """What settings are filled in from."""
+        images = {split: sum(counts) for split, counts in self.counts.items()}
+        fewest, side = min(self.training), self.sides[1] if self.sides[2] > 1 else 1
+        return Outline(self.dataset, len(self.classes), images, fewest, self.channels, side)
 
     @property
     def splits(self) -> frozenset[str]:
@@ -47,10 +80,11 @@ class Survey:
 
     def lines(self) -> list[str]:
         """Say it in a few lines."""
-        parts = ", ".join(f"{sum(counts):,} {split or 'images'}" for split, counts in self.counts.items())
+        things = "images" if self.sides[2] > 1 else "vectors"
+        parts = ", ".join(f"{sum(counts):,} {split or things}" for split, counts in self.counts.items())
         least, median, greatest = self.sides
         size = f"{least}" if least == greatest else f"{least} to {greatest}, {median} in the median"
-        uneven = f"; the largest has {self.imbalance:.1f} times as many images as the smallest"
+        uneven = f"; the largest has {self.imbalance:.1f} times as many {things} as the smallest"
         return [
             f"{len(self.classes)} classes: {listed(map(printable, self.classes))}",
             f"{parts}{uneven if self.imbalance > 1.05 else ', balanced'}",
@@ -60,15 +94,18 @@ class Survey:
         ]
 
 
-def survey(path: Path, registry: Registry) -> Survey:
-    """Look at the data at a path: read its names, labels and the sizes of some images. Raises DataError."""
+def survey(path: Path, registry: Registry, use: Use | None = None) -> Survey:
+    """Look at the data at a path: read its names, labels and the sizes of some images. Raises DataError.
+
+    `use` is the dataset plugin with its settings; without it, the one that the files tell.
+    """
     try:
-        name = recognise(path)
-        plugin = registry.create("dataset", Use.model_validate(name))
+        use = use or Use.model_validate(recognise(path))
+        plugin = registry.create("dataset", use)
         if hasattr(plugin, "survey"):
             found: Survey = plugin.survey(path)
             return found
-        return survey_of(name, plugin.load(path, LOOKED_AT), path)
+        return survey_of(use.name, plugin.load(path, LOOKED_AT), path)
     except OSError as error:
         raise DataError(
             f"The data can't be read: {error.strerror or error}", where=str(error.filename or path),

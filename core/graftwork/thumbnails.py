@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from graftwork.images import Images, Indices
 
 BLOCK_BYTES = 2**23
+SIDE = 16  # of those in which images are compared
 
 
 def thumbnails(images: Images, chosen: Indices, side: int) -> NDArray[Any]:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from graftwork.desk import find_mirror
-from graftwork.errors import DataError, StateError
-from graftwork.files import require_writable
+from graftwork.errors import DataError, MisfitError, StateError
+from graftwork.files import require_writable, write_json
 from graftwork.layout import Layout
 from graftwork.params_file import load_settings, local_plugins_of
 from graftwork.progress import Progress, Quiet
 from graftwork.registry import load_plugins
-from graftwork.stages import Context, stages
+from graftwork.stages import WAITING, Context, stages
 
 PARAMS = "params.yaml"
 
 
 def open_workspace(root: Path, overrides: Sequence[str] = (), progress: Progress | None = None) -> Context:
     """Read the settings of the workspace at `root` and load its plugins. Raises SettingsError."""
-    local = local_plugins_of(root / PARAMS)
+    local = local_plugins_of(root / PARAMS, overrides)
     registry = load_plugins(root / local if local else None)
     settings = load_settings(root / PARAMS, registry, overrides)
     return Context(settings, registry, Layout(root), progress or Quiet())
@@ -31,7 +32,24 @@ def run_stage(context: Context, name: str, item: str) -> None:
     if found is None:
         raise StateError(f"There is no stage {name!r}", expected=", ".join(stages()), fix="graftwork stage --help")
     _check_item(context, name, item)
-    found(context, item)
+    with misfits_kept(context.layout, f"{name}-{item}"):
+        if name in WAITING:
+            found(context, item)
+        else:
+            context.compute(lambda: found(context, item))
+
+
+@contextmanager
+def misfits_kept(layout: Layout, name: str) -> Iterator[None]:
+    """Where weights don't fit, write down what became of every tensor, and let the error say where that is."""
+    file = layout.misfits / f"{name}.json"
+    file.unlink(missing_ok=True)
+    try:
+        yield
+    except MisfitError as error:
+        write_json(file, error.account)
+        error.where += f"; every tensor: {file.resolve()}"
+        raise
 
 
 def check_before_run(context: Context, *, sweeping: bool = False) -> None:
@@ -45,15 +63,21 @@ def check_before_run(context: Context, *, sweeping: bool = False) -> None:
     layout = context.layout
     for folder in (layout.root / "data", layout.root / "weights", layout.report, layout.private):
         require_writable(folder)
+    check_paths(context)
+    with misfits_kept(layout, "rehearsal"):
+        rehearse(context.settings, context.registry)
+        if sweeping:
+            rehearse_sweep(context.settings, context.registry)
+
+
+def check_paths(context: Context) -> None:
+    """Raise DataError where the settings name a path that isn't there, StateError for a mirror."""
     if context.settings.origins:
-        find_mirror(layout.root, context.settings.mirror)
+        find_mirror(context.layout.root, context.settings.mirror)
     for name, data in context.settings.data.items():
         _check_path(context, data.path, f"data.{name}.path", "a file or folder that the dataset plugin reads")
     for name, imported in context.settings.imports.items():
         _check_path(context, imported.path, f"imports.{name}.path", "a weight file that the plugin reads")
-    rehearse(context.settings, context.registry)
-    if sweeping:
-        rehearse_sweep(context.settings, context.registry)
 
 
 def _check_path(context: Context, path: str, key: str, expected: str) -> None:

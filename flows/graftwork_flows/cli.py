@@ -243,7 +243,8 @@ def schema(workspace: Root = Path()) -> None:
 def init(
     folder: Annotated[Path, typer.Argument(help="The new workspace; created if missing.")] = Path(),
     target: Annotated[
-        str | None, typer.Option(help="Your data: class folders, or a file .npz, .csv, .parquet; it is looked at.")
+        str | None,
+        typer.Option(help="Your data: class folders, .npz, .csv, .parquet; or a data set's name such as mnist."),
     ] = None,
     source: Annotated[
         str | None,
@@ -251,15 +252,15 @@ def init(
             help="What weights come from: data, a weight file, timm:NAME, or a data set's name such as mnist."
         ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="One of timm's models, or mlp, lenet, small_cnn.")] = None,
+    model: Annotated[str | None, typer.Option(help="One of timm's models, or a net of a plugin, such as mlp.")] = None,
     recipe: Annotated[str | None, typer.Option(help="One of the recipes, ready to run.")] = None,
     recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes and exit.")] = False,
     git: Annotated[bool, typer.Option("--git", help="Set up git too, where it is missing.")] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write over params.yaml and dvc.yaml; the old ones are kept as *.old.")
+        bool, typer.Option("--overwrite", help="Write over files that are there; the old ones are kept as *.old.")
     ] = False,
 ) -> None:
-    """Set up a workspace: params.yaml, dvc.yaml and DVC, for your data, a recipe's, or the embedded one."""
+    """Set up a workspace, its settings, stages and DVC, for your data, a recipe's, or the embedded one."""
     from graftwork.errors import SettingsError
     from graftwork_flows import initialise
     from graftwork_flows.console import say

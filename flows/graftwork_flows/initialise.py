@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,18 @@ from graftwork.schema import schema_text
 from graftwork_flows.console import say
 from graftwork_flows.own_params import EMBEDDED, Wish, own_params
 
-OWN = ("params.yaml", "dvc.yaml")
+OWN = {  # never written over unasked
+    "params.yaml": "the settings, each with a comment",
+    "dvc.yaml": "the stages",
+    "prefect.yaml": "deployments, for a schedule with a worker",
+}
+OTHERS = {
+    "params.schema.json": "by which editors complete params.yaml",
+    "strategies/centre_logits.py": "a strategy of your own, as an example",
+    ".gitignore": "",
+    ".dvcignore": "",
+    ".dvc/": "",
+}
 
 
 def initialise(
@@ -37,19 +49,30 @@ def initialise(
     elif wish is not None:
         params, found = own_params(params, folder, wish, registry_at(folder))
     require_writable(folder)
-    _clear(folder, overwrite)
+    kept = _clear(folder, overwrite)
     write_text(folder / "params.yaml", params)
-    write_text(folder / "dvc.yaml", _template("dvc.yaml"))
+    for name in ("dvc.yaml", "prefect.yaml"):
+        write_text(folder / name, _template(name))
     _write_missing(folder / "strategies" / "centre_logits.py", _template("centre_logits.py"))
     for name in ("gitignore", "dvcignore"):
         _append(folder / f".{name}", _template(name))
-    _write_data(folder, params, recipe)
+    data = _write_data(folder, params, recipe)
     write_text(folder / "params.schema.json", schema_text(registry_at(folder)))
     _version_control(folder, git)
     _write_missing(folder / ".dvc" / "plots" / "strategies.json", _template("plot.json"))
     for line in found:
         say(f"found: {line}")
-    say(f"A workspace is in {folder}. Next: graftwork run -C {folder}")
+    _tell(folder, data, kept)
+
+
+def _tell(folder: Path, data: list[str], kept: list[str]) -> None:
+    """Say what was written, and what comes next."""
+    say(f"A workspace is in {folder}:")
+    for name, what in (OWN | OTHERS | dict.fromkeys(data, "data") | dict.fromkeys(kept, "as it was before")).items():
+        say(f"  {name:<28} {what}".rstrip())
+    say(f"Next:{'' if folder == Path.cwd() else f' cd {shlex.quote(str(folder))}, then'}")
+    say("  graftwork run                train, compare, report")
+    say("  graftwork sweep              the same with fewer and more labels")
 
 
 def recipes() -> dict[str, str]:
@@ -73,17 +96,24 @@ def _recipe(name: str) -> Traversable:
     return _recipes() / name
 
 
-def _clear(folder: Path, overwrite: bool) -> None:
-    """Put aside files that would be written over, where the user wants that."""
+def _clear(folder: Path, overwrite: bool) -> list[str]:
+    """Put aside files that would be written over, where the user wants that; return their new names."""
     there = [name for name in OWN if (folder / name).exists()]
     if there and not overwrite and not _agreed(there):
         raise StateError(
-            f"There is a {' and a '.join(there)} already; nothing was written", where=str(folder),
+            f"There is {_several(there)} already; nothing was written", where=str(folder),
             fix="graftwork init in another folder, or --overwrite, which keeps them as *.old",
         )  # fmt: skip
+    kept = []
     for name in there:
-        kept = (folder / f"{name}.old{number or ''}" for number in range(1000))
-        (folder / name).replace(next(path for path in kept if not path.exists()))
+        names = (f"{name}.old{number or ''}" for number in range(1000))
+        kept.append(next(old for old in names if not (folder / old).exists()))
+        (folder / name).replace(folder / kept[-1])
+    return kept
+
+
+def _several(names: list[str]) -> str:
+    return " and ".join(", ".join(names).rsplit(", ", 1))
 
 
 def _agreed(there: list[str]) -> bool:
@@ -92,18 +122,22 @@ def _agreed(there: list[str]) -> bool:
         return False
     import typer
 
-    return typer.confirm(f"Write over {' and '.join(there)}? The old ones are kept as *.old")
+    return typer.confirm(f"Write over {_several(there)}? The old ones are kept as *.old")
 
 
-def _write_data(folder: Path, params: str, recipe: str | None) -> None:
-    """Put the embedded data, and a recipe's own files, where the settings name them."""
+def _write_data(folder: Path, params: str, recipe: str | None) -> list[str]:
+    """Put the embedded data, and a recipe's own files, where the settings name them; return their paths."""
+    written = []
     if EMBEDDED in params:
         source = files("graftwork_plugins") / "data"
         _copy(source / Path(EMBEDDED).name, folder / EMBEDDED)
         write_text(folder / "data" / "LICENSE.fashion-mnist", (source / "LICENSE.fashion-mnist").read_text("utf-8"))
+        written += [EMBEDDED, "data/LICENSE.fashion-mnist"]
     for file in _recipe(recipe).iterdir() if recipe else ():
         if file.name != "params.yaml" and file.is_file():
             _copy(file, folder / "data" / file.name)
+            written.append(f"data/{file.name}")
+    return written
 
 
 def _copy(source: Traversable, target: Path) -> None:

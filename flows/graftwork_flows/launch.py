@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Any
 from graftwork.errors import GraftworkError, SettingsError, StateError, TrainingError
 from graftwork.files import read_json
 from graftwork.layout import Layout
-from graftwork.params_file import load_settings
 from graftwork.stages import Context
-from graftwork.workspace import PARAMS
+from graftwork.workspace import check_paths, open_workspace
 from graftwork_flows import server
 from graftwork_flows.console import LineProgress, listen_to_flow, say
+from graftwork_flows.overrides import as_overrides
 from graftwork_flows.stopping import stopped_by
 
 
@@ -32,14 +31,15 @@ def run_pipeline(
     quiet: bool,
 ) -> None:
     """Run the pipeline and print the verdict. Raises GraftworkError."""
-    load_settings(root / PARAMS, overrides=overrides)  # before a server is started for nothing
+    changes = as_overrides(root, strategies, 0, 0, 0, overrides)
+    check_paths(open_workspace(root, changes))  # what is wrong shows before a server is started for nothing
     parameters: dict[str, Any] = {
         "workspace": str(root), "strategies": list(strategies), "overrides": list(overrides),
         "recompute": recompute, "wait_seconds": wait_seconds,
     }  # fmt: skip
 
     def alone() -> None:
-        _run_alone(root, overrides, strategies, recompute, wait_seconds, quiet)
+        _run_alone(root, changes, recompute, wait_seconds, quiet)
 
     _run(root, "transfer", parameters, alone, without_prefect=without_prefect, quiet=quiet)
 
@@ -48,6 +48,7 @@ def run_sweep(root: Path, *, recompute: bool, without_prefect: bool, wait_second
     """Run the sweep and print what it found. Raises GraftworkError."""
     from graftwork_flows.sweep_graph import GOALS, write_graph
 
+    check_paths(open_workspace(root))
     write_graph(root)
     parameters = {"workspace": str(root), "recompute": recompute, "wait_seconds": wait_seconds}
 
@@ -109,7 +110,7 @@ def _run(
 
 def serve_flow(root: Path, name: str, cron: str) -> None:
     """Serve the flow on a schedule until interrupted. Raises SettingsError for a schedule that isn't one."""
-    load_settings(root / PARAMS)
+    open_workspace(root)  # data may come later; names that are wrong stay wrong
     ui = _connect(root, quiet=True)
     if not ui and not os.environ.get("PREFECT_API_URL"):
         raise StateError("No Prefect server could be reached", fix="graftwork server start")
@@ -149,7 +150,6 @@ def _connect(root: Path, quiet: bool) -> str:
         found = server.launch(root)
         if not quiet:
             say(f"Prefect {found.ui}")
-        _import_meanwhile()
         server.wait_until_ready(root, found)
     except (GraftworkError, OSError) as error:
         say(f"warning: going on without Prefect. {error}")
@@ -157,15 +157,6 @@ def _connect(root: Path, quiet: bool) -> str:
     for key, value in server.prefect_environment(root, found.url).items():
         os.environ.setdefault(key, value)
     return found.ui
-
-
-def _import_meanwhile() -> None:
-    """Import torch in the background while the server comes up."""
-
-    def load() -> None:
-        import torch  # noqa: F401
-
-    threading.Thread(target=load, daemon=True).start()
 
 
 def _run_flow(root: Path, flow: str, parameters: dict[str, Any], quiet: bool) -> None:
@@ -189,17 +180,13 @@ def _run_flow(root: Path, flow: str, parameters: dict[str, Any], quiet: bool) ->
     raise TrainingError(state.message or "The flow run failed")
 
 
-def _run_alone(
-    root: Path, overrides: Sequence[str], strategies: Sequence[str], recompute: bool, wait: float, quiet: bool
-) -> None:
-    from graftwork_flows.overrides import as_overrides
+def _run_alone(root: Path, changes: Sequence[str], recompute: bool, wait: float, quiet: bool) -> None:
     from graftwork_flows.sandbox import sandbox
 
     def run_in(folder: Path) -> None:
         bring_up_to_date(folder, (), recompute=recompute, wait_seconds=wait, quiet=quiet)
         say(read_json(Layout(folder).report / "metrics.json")["verdict"])
 
-    changes = as_overrides(root, strategies, 0, 0, 0, overrides)
     if not changes:
         run_in(root)
         say(f"report: {Layout(root).report / 'report.html'}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graftwork.errors import SettingsError, did_you_mean
+from graftwork.params_file import apply_overrides
 from graftwork.workspace import PARAMS
 from graftwork.yaml_source import read_yaml
 
@@ -28,12 +29,13 @@ def as_overrides(
     if finetune_epochs:
         result.append(f"finetune.epochs={finetune_epochs}")
     if strategies:
-        result.append(f"strategies={json.dumps(_chosen(root, strategies))}")
+        result.append(f"strategies={json.dumps(_chosen(root, strategies, others))}")
     return result
 
 
-def _chosen(root: Path, names: Sequence[str]) -> dict[str, object]:
-    known = read_yaml(root / PARAMS).values.get("strategies")
+def _chosen(root: Path, names: Sequence[str], others: Sequence[str]) -> dict[str, object]:
+    """Return the strategies of these names, and the control, as the other overrides leave them."""
+    known = apply_overrides(read_yaml(root / PARAMS).values, others).get("strategies")
     known = known if isinstance(known, dict) else {}
     for name in names:
         if name not in known:

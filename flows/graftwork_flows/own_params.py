@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import re
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from graftwork.errors import DataError, SettingsError, did_you_mean
-from graftwork.names import printable
+from graftwork.errors import SettingsError
 from graftwork.registry import Registry
-from graftwork.survey import Survey, survey
+from graftwork.survey import Outline
+from graftwork_flows.own_data import Found, find
+from graftwork_flows.own_weights import Weights, find_weights, model_entry
 from graftwork_flows.params_text import ParamsText
 
-WEIGHT_FILES = {
-    ".safetensors": "safetensors", ".pth": "torch", ".pt": "torch", ".bin": "torch", ".h5": "keras", ".keras": "keras",
-}  # fmt: skip
-PLAIN_NETS = ("mlp", "lenet", "small_cnn")
-HUB = "timm:"
-PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")  # what YAML takes for a text
 STRATEGIES = (  # a trunk of millions of parameters is slow to train on two cores: so few, and one that is quick
     "scratch: []",
     "full_copy: [full_copy]",
@@ -27,9 +20,16 @@ STRATEGIES = (  # a trunk of millions of parameters is slow to train on two core
 )
 FEW = 200  # labels of a first run: a verdict in minutes
 LARGE = 96  # pixels; of larger images a first run takes so many
-WITH_VALIDATION = ("flowers102",)  # published data sets
-WITHOUT_TEST = ("digits", "eurosat")
+CUTS = {"data.target": (0.2, 0.2), "data.source": (0.1, 0.2)}  # taken out for validation, and for the test
+SEEN = 40_000  # images, in all epochs together, that the embedded source is trained on
+MOST_EPOCHS = 200
+BUDGETS = (1, 2, 5, 10, 20, 50)  # labels a class
 EMBEDDED = "data/fashion_mnist.npz"
+BROUGHT_ALONG = (
+    "What the source model learns: the pictures of clothes that Graftwork brings along, 28 pixels, grey.",
+    "`graftwork init --source` takes others, or weights that were trained elsewhere.",
+)
+MIRRORED = "mirrors at random; take it out where left and right differ in meaning, as in writing"
 
 
 @dataclass(frozen=True)
@@ -43,193 +43,161 @@ class Wish:
 
 def own_params(template: str, folder: Path, wish: Wish, registry: Registry) -> tuple[str, list[str]]:
     """Return params.yaml for a workspace in `folder`, and what was found, in lines. Raises DataError, SettingsError."""
-    path = Path(wish.target).expanduser().resolve()
-    found = _surveyed(folder, path, registry)
-    text = _with_target(ParamsText.of(template), found, _as_seen_from(folder, path))
+    target = find(wish.target, "--target", folder, registry)
+    text = _with_target(ParamsText.of(template), target)
     if wish.model:
-        text = text.with_value("model", _model(wish.model))
-    text = _with_source(text, folder, wish, registry) if wish.source else _with_embedded_source(text, found)
+        text = text.with_value("model", model_entry(wish.model, registry))
+    weights = find_weights(wish.source, wish.model, folder, registry) if wish.source else None
+    if weights:
+        text = _with_import(text, weights, registry)
+    elif wish.source:
+        text = _with_source(text, target, find(wish.source, "--source", folder, registry))
+    else:
+        text = _with_embedded_source(text, target)
+    if target.outline.vectors:
+        text = _told_of_vectors(text)
     smaller = f"brought to {LARGE} pixels, which is quick; image.size asks for more"
-    return str(text), [*found.lines(), *([smaller] if found.sides[1] > LARGE else [])]
+    return str(text), [*target.lines, *([smaller] if target.outline.side > LARGE else [])]
 
 
-def _surveyed(folder: Path, path: Path, registry: Registry) -> Survey:
-    """Look at data that may be read: of two classes or more, with nothing of the workspace's own in it."""
-    made = [folder / "data" / name for name in ("raw", "prepared", "origins")]
-    if any(own.is_relative_to(path) for own in made):
-        raise SettingsError(
-            "The workspace would write into this data", where=str(path), expected=f"a folder beside {made[0]}",
-            fix=f"move the data into {folder / 'data' / 'NAME'}, or make the workspace elsewhere",
-        )  # fmt: skip
-    found = survey(path, registry)
-    if len(found.classes) < 2:
-        raise DataError(
-            f"There is one class only: {printable(found.classes[0])}", where=str(path), expected="two classes or more",
-            fix="add images of another class, or name the folder above it",
-        )  # fmt: skip
-    return found
-
-
-def _with_target(text: ParamsText, found: Survey, path: str) -> ParamsText:
-    vectors = found.sides[2] == 1
-    side = found.sides[1] if found.sides[1] <= LARGE else LARGE
+def _with_target(text: ParamsText, found: Found) -> ParamsText:
+    outline = found.outline
+    text = _with_data(text, "data.target", found, "What shall be learnt.")
     values = {
-        "image.size": str(side),
-        "image.channels": str(found.channels),
-        "data.target.dataset": found.dataset,
-        "data.target.path": path,
-        "data.target.validation": "null" if "validation" in found.splits else "0.2",
-        "data.target.test": "null" if "test" in found.splits else "0.2",
-        "data.target.labels": _labels(found),
-        "data.target.augmentation": "[flip]" if found.channels == 3 and not vectors else "[]",
+        "image.size": str(min(outline.side, LARGE)),
+        "image.channels": str(outline.channels),
+        "data.target.labels": _labels(outline),
     }
-    if vectors:
+    if outline.vectors:
         values["model"] = "{mlp: {hidden: [64, 32]}}"
     for key, value in values.items():
         text = text.with_value(key, value)
-    return text.with_remarks("data.target", *(f"  {line}" for line in found.lines()))
+    if outline.side > LARGE:
+        text = text.with_value("image.size", str(LARGE), f"of {outline.side}: quick; more is slower, and may be better")
+    if outline.channels == 3 and not outline.vectors:
+        text = text.with_value("data.target.augmentation", "[flip]", MIRRORED)
+    return _with_budgets(text, outline)
 
 
-def _labels(found: Survey) -> str:
+def _with_data(text: ParamsText, key: str, found: Found, title: str) -> ParamsText:
+    """Name a data set under its key, with what was found in remarks above it."""
+    if found.name:
+        text = _with_origin(text, found.name, found.origin)
+        text = text.with_value(f"{key}.duplicates", "drop")  # the published CIFAR-100 has some
+    values = {"dataset": found.dataset, "path": found.path, "augmentation": "[]"}
+    cuts = _cuts(found.outline, key)
+    values |= {split: str(cuts.get(split, "null")) for split in ("validation", "test")}
+    for name, value in values.items():
+        text = text.with_value(f"{key}.{name}", value)
+    return text.with_remarks(key, title, *(f"  {line}" for line in found.lines))
+
+
+def _with_origin(text: ParamsText, name: str, origin: str) -> ParamsText:
+    """Add a line to what is obtained from elsewhere."""
+    return text.with_block("origins", *text.block("origins"), f"{name}: {origin}")
+
+
+def _cuts(outline: Outline, key: str) -> dict[str, float]:
+    """Return what is taken out of the training images, by split: where the data set brings none of its own."""
+    cuts = dict(zip(("validation", "test"), CUTS[key], strict=True))
+    return {split: cut for split, cut in cuts.items() if not outline.gives(split)}
+
+
+def _left(outline: Outline, key: str) -> int:
+    """Return how many training images are left after these cuts."""
+    return int(outline.training * math.prod(1 - cut for cut in _cuts(outline, key).values()))
+
+
+def _labels(outline: Outline) -> str:
     """Take some of many labels, so that the first verdict comes within minutes."""
-    cut = 0.8 ** sum(name not in found.splits for name in ("validation", "test"))
-    count = int(cut * sum(found.training))
-    if not count > 2 * FEW > 4 * len(found.classes):
+    count, few = _left(outline, "data.target"), max(FEW, 4 * outline.classes)
+    if count <= 2 * few:
         return "null"
-    return f"{FEW} # of {count:,}: a first verdict within minutes; null: all"
+    return f"{few} # of {count:,}: a first verdict within minutes; null: all"
 
 
-def _with_embedded_source(text: ParamsText, found: Survey) -> ParamsText:
+def _with_budgets(text: ParamsText, outline: Outline) -> ParamsText:
+    """Sweep over label budgets that the smallest class can afford."""
+    least = outline.fewest
+    for cut in _cuts(outline, "data.target").values():
+        least -= math.ceil(round(least * cut, 6))  # cuts are stratified, so it is no more
+    afforded = [budget for budget in BUDGETS if budget <= max(1, least)][-4:]
+    if afforded[-1] == BUDGETS[-1]:
+        return text.with_value("sweep.labels_per_class", str(afforded))
+    told = f"nested; the smallest class has about {max(1, least)} training images, more can't be asked for"
+    return text.with_value("sweep.labels_per_class", str(afforded), told)
+
+
+def _with_embedded_source(text: ParamsText, target: Found) -> ParamsText:
     """Keep the embedded pictures of clothes as the source, as they are: grey and small."""
-    if found.sides[2] == 1:
+    if target.outline.vectors:
         raise SettingsError(
             "There is no embedded source for vectors", expected="--source PATH, vectors with as many features",
             fix="name a file of vectors to pretrain on",
         )  # fmt: skip
+    if target.name == "fashion_mnist":
+        raise SettingsError(
+            "The embedded source is made of the same images as fashion_mnist", where="--target",
+            expected="a source that shares nothing with the target", fix="add --source, such as --source mnist",
+        )  # fmt: skip
+    text = text.with_remarks("data.source", *BROUGHT_ALONG)
     return text.with_value("data.source.image", "{size: 28, channels: 1}")
 
 
-def _with_source(text: ParamsText, folder: Path, wish: Wish, registry: Registry) -> ParamsText:
-    source = wish.source or ""
-    file = Path(source).expanduser().resolve()
-    if source.startswith(HUB):
-        name = source.removeprefix(HUB)
-        text = text.with_block("origins", f"pretrained: {{timm: {{name: {name}}}}}")
-        architecture = name.rpartition("/")[2].partition(".")[0]
-        _model(architecture)
-        return _with_import(text, "safetensors", "data/origins/pretrained", wish.model or architecture)
-    if file.suffix.lower() in WEIGHT_FILES and file.is_file():
-        reader = WEIGHT_FILES[file.suffix.lower()]
-        return _with_import(text, reader, _as_seen_from(folder, file), wish.model or _architecture(file, reader))
-    if not file.exists():
-        return _with_named_set(text, source, registry)
-    found = _surveyed(folder, file, registry)
-    return _with_source_data(text, found, _as_seen_from(folder, file))
-
-
-def _with_source_data(text: ParamsText, found: Survey, path: str) -> ParamsText:
-    values = {
-        "data.source.dataset": found.dataset,
-        "data.source.path": path,
-        "data.source.validation": "null" if "validation" in found.splits else "0.1",
-        "data.source.test": "null" if "test" in found.splits else "0.1",
-    }
-    for key, value in values.items():
-        text = text.with_value(key, value)
-    return text.with_remarks("data.source", *(f"  {line}" for line in found.lines()))
-
-
-def _with_named_set(text: ParamsText, name: str, registry: Registry) -> ParamsText:
-    """Take a published data set, by the name that an origin plugin knows it under. Raises SettingsError for others."""
-    published = _published(registry)
-    if name not in published:
+def _with_source(text: ParamsText, target: Found, found: Found) -> ParamsText:
+    """Pretrain on other data: on few images for more epochs, at the cost of many for few."""
+    if found.path == target.path:
         raise SettingsError(
-            f"The source {name!r} is neither a path nor a name that is known", where="--source",
-            expected=f"a path, timm:NAME, or one of: {', '.join(sorted(published))}",
-            fix=did_you_mean(name, published) or "correct the path",
+            "Source and target are the same data", where="--source", expected="other data, or weights",
+            fix="name another --source, or leave it out",
         )  # fmt: skip
-    origin, dataset = published[name]
-    folder = f"data/origins/{name}"
-    text = text.with_block("origins", f"{name}: {origin}")
-    values = {
-        "data.source.dataset": dataset,
-        "data.source.path": f"{folder}/{name}.npz" if dataset == "npz" else folder,
-        "data.source.duplicates": "drop",  # the published CIFAR-100 has some
-        "data.source.validation": "null" if name in WITH_VALIDATION else "0.1",
-        "data.source.test": "0.2" if name in WITHOUT_TEST else "null",
-    }
-    for key, value in values.items():
-        text = text.with_value(key, value)
+    _require_alike(target.outline, found.outline)
+    text = _with_data(text, "data.source", found, "What the source model learns.")
+    text = text.with_value("data.source.augmentation", "[]", "such as [flip]")
+    epochs = min(MOST_EPOCHS, SEEN // max(1, _left(found.outline, "data.source")))
+    if epochs > 5:
+        text = text.with_value("pretrain.epochs", str(epochs), "many, as the images are few")
     return text
 
 
-def _published(registry: Registry) -> dict[str, tuple[str, str]]:
-    """Return how each published data set is obtained, and the plugin that reads it, by name."""
-    found = {"digits": ("digits", "npz")}
-    for plugin in registry.named("origin"):
-        names: dict[str, str] = getattr(plugin.factory, "PUBLISHED", {})
-        found |= {name: (f"{{{plugin.name}: {{name: {name}}}}}", dataset) for name, dataset in names.items()}
-    return found
+def _require_alike(target: Outline, source: Outline) -> None:
+    """Raise SettingsError unless both are pictures, or both vectors of as many features."""
+    kinds = [f"vectors of {one.channels} features" if one.vectors else "pictures" for one in (target, source)]
+    if kinds[0] != kinds[1]:
+        raise SettingsError(
+            f"The target is {kinds[0]}, the source {kinds[1]}", where="--source", expected=kinds[0],
+            fix="name a source of the same kind",
+        )  # fmt: skip
 
 
-def _with_import(text: ParamsText, reader: str, path: str, model: str) -> ParamsText:
+def _with_import(text: ParamsText, weights: Weights, registry: Registry) -> ParamsText:
     """Start from weights that were trained elsewhere; fine-tuning them wants smaller steps and fewer epochs."""
-    text = text.without("data.source").with_value("sources", "[pretrained]").with_value("model", _model(model))
-    image = _trained_on(model)
-    text = text.with_block("imports", f"pretrained: {{weights: {reader}, path: {path}{image}}}")
-    few = {"seeds": "[0, 1, 2]", "finetune.epochs": "10", "finetune.batch_size": "16", "finetune.lr": "0.001"}
+    if weights.origin:
+        text = _with_origin(text, "pretrained", weights.origin)
+    text = text.with_comments_of("data.source", "data.target").without("data.source")
+    text = text.with_block("imports", f"pretrained: {weights.entry}")
+    text = text.with_remarks("model", "The model that the weights in `imports` belong to.")
+    text = text.with_remarks("pretrain", "How a source model is trained; not read while all `sources` are imports.")
+    few = {
+        "sources": "[pretrained]", "model": model_entry(weights.model, registry), "seeds": "[0, 1, 2]",
+        "finetune.epochs": "10", "finetune.batch_size": "16", "finetune.lr": "0.001",
+    }  # fmt: skip
     for key, value in few.items():
         text = text.with_value(key, value)
     text = text.with_block("strategies", *STRATEGIES)
     return text.with_value("sweep.strategies", "[scratch, full_copy, features]")
 
 
-def _trained_on(model: str) -> str:
-    """Return the import's images as timm knows them; nothing for a model that isn't timm's."""
-    timm = _timm()
-    card = timm.get_pretrained_cfg(model) if timm.is_model(model) else None
-    if card is None or len(card.input_size) != 3:
-        return ""
-    channels, side, _ = card.input_size
-    return f", image: {{size: {side}, channels: {channels}}}"
-
-
-def _model(name: str) -> str:
-    """Return how params.yaml names a model. Raises SettingsError for one that nobody knows."""
-    timm = _timm()
-    if name in PLAIN_NETS:
-        return name
-    if timm.is_model(name):
-        return f"{{timm: {{name: {name}}}}}"
-    raise SettingsError(
-        f"Unknown model {name!r}", expected=f"one of timm's, or {', '.join(PLAIN_NETS)}",
-        fix=did_you_mean(name, [*PLAIN_NETS, *timm.list_models()]) or "timm.list_models() lists them",
-    )  # fmt: skip
-
-
-def _architecture(file: Path, reader: str) -> str:
-    """Return timm's name for the model in a file, by the file's own name. Raises SettingsError for another."""
-    timm = _timm()
-    name = file.name.partition(".")[0]
-    if reader != "keras" and timm.is_model(name):
-        return name
-    raise SettingsError(
-        f"The file's name doesn't tell of what model {file.name} holds the weights", where="--source",
-        expected="a name that begins with one of timm's models", fix="add --model NAME, such as --model resnet18",
-    )  # fmt: skip
-
-
-def _timm() -> Any:
-    """Import timm, which takes seconds, only where a model is named."""
-    from graftwork import torchvision_operators
-
-    torchvision_operators.define_missing()
-    import timm
-
-    return timm
-
-
-def _as_seen_from(folder: Path, path: Path) -> str:
-    """Return a path inside the workspace relative to it, another as it is; in quotes where YAML needs them."""
-    seen = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
-    return seen if PLAIN.fullmatch(seen) else json.dumps(seen, ensure_ascii=False)
+def _told_of_vectors(text: ParamsText) -> ParamsText:
+    """Say of vectors what is said of pictures in the template."""
+    told = {
+        "augmentation": "there is none for vectors",
+        "image": "`image` above: a source's vectors have as many features",
+        "storage": "vectors are stored as arrays",
+        "selection": "which of them: at random in the classes' proportions; random; k_center, herding: by the numbers",
+    }
+    for key in ("data.source", "data.target"):
+        for name, comment in told.items() if text.has(key) else ():
+            text = text.with_value(f"{key}.{name}", text.value(f"{key}.{name}"), comment)
+    text = text.with_remarks("image", "A vector is an image of one pixel, with a channel for each feature.")
+    return text.with_remarks("model", "A plain net, mlp: the widths of its hidden layers.")

@@ -9,6 +9,7 @@ from contextlib import chdir, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from graftwork.errors import GraftworkError, TrainingError
 from graftwork.progress import Progress
@@ -17,6 +18,7 @@ from graftwork.workspace import check_before_run, open_workspace, run_stage
 from graftwork_flows.pipeline import Node, Outcome, Pipeline
 from graftwork_flows.run_lock import run_lock
 from graftwork_flows.stopping import Stop, stop_on_signals
+from graftwork_flows.sweep_graph import remove_orphan
 
 
 @dataclass
@@ -48,16 +50,18 @@ class Run:
             raise failure from error
 
     def _compute(self, node: Node, progress: Progress) -> None:
-        """Run core's function on the computing thread, in the caller's context variables (Prefect's run)."""
+        """Run core's function, which does torch's work on the computing thread."""
         assert node.own is not None
-        name, item = node.own
-        self.computing.submit(
-            copy_context().run, self._run_stage, replace(self.context, progress=progress), name, item
-        ).result()
+        run_stage(replace(self.context, progress=progress, compute=self._on_computing_thread), *node.own)
 
-    def _run_stage(self, context: Context, name: str, item: str) -> None:
-        self.stop.check()
-        run_stage(context, name, item)
+    def _on_computing_thread(self, work: Callable[[], Any]) -> Any:
+        """Do work when its turn comes, in the caller's context variables (Prefect's run)."""
+
+        def unless_stopped() -> Any:
+            self.stop.check()
+            return work()
+
+        return self.computing.submit(copy_context().run, unless_stopped).result()
 
 
 @contextmanager
@@ -74,6 +78,8 @@ def begin(
         chdir(root),  # DVC's run cache takes the current folder for the workspace
         _computing_thread() as computing,
     ):
+        if context.settings.sweep is None:
+            remove_orphan(root)
         pipeline = Pipeline(root)
         _remove_former(context)
         nodes = pipeline.nodes(goals)
@@ -85,9 +91,9 @@ def begin(
 def _computing_thread() -> Executor:
     """Return an executor of one thread, on which all of torch's work is done.
 
-    One stage at a time, as each uses all cores and torch's global generator. And always the same thread: OpenMP
-    keeps a team of threads for each thread that ever computed, and with more of them than cores it stops spinning
-    between operations, which made small models train at half speed.
+    One stage at a time, as each uses all cores and torch's global generator, and processes are forked only while
+    nothing computes. And always the same thread: OpenMP keeps a team of threads for each thread that ever computed,
+    and with more of them than cores it stops spinning between operations, which made small models train at half speed.
     """
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="computing")
 

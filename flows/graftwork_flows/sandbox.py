@@ -51,6 +51,7 @@ def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sa
     _call(workspace, "git", "worktree", "add", "--quiet", "--detach", str(tree), "HEAD")
     try:
         root = tree / workspace.relative_to(top)
+        _share_misfits(workspace, root)
         _copy_changes(workspace, root)
         _write_params(root / PARAMS, overrides)
         cache = _call(workspace, sys.executable, "-m", "dvc", "cache", "dir").strip()
@@ -75,6 +76,14 @@ def _repository(workspace: Path) -> Path:
             "A run with other settings than params.yaml's needs a git repository with a commit",
             where=str(workspace), fix="git init && git add -A && git commit -m start; or edit params.yaml",
         ) from None  # fmt: skip
+
+
+def _share_misfits(workspace: Path, root: Path) -> None:
+    """Let the account of weights that don't fit be written at home, where it stays when the worktree goes."""
+    home, there = (Layout(folder).misfits for folder in (workspace, root))
+    for folder in (home, there.parent):
+        make_folder(folder)
+    there.symlink_to(home)
 
 
 def _copy_changes(workspace: Path, root: Path) -> None:

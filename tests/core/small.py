@@ -7,10 +7,12 @@ import torch
 from graftwork.images import LabelledImages
 from graftwork.labelled_arrays import LabelledArrays
 from graftwork.registry import load_plugins
-from graftwork.settings import Settings
+from graftwork.selection import Selector
+from graftwork.settings import Settings, Use
 from graftwork.weights import InputContract
 
 REGISTRY = load_plugins()
+STRATIFIED = Selector(REGISTRY.create("selection", Use.model_validate("stratified")))
 TRAINING = {
     "epochs": 4, "batch_size": 10, "optimizer": "adamw", "lr": 0.01, "weight_decay": 0.01, "warmup_fraction": 0.2,
 }  # fmt: skip

@@ -1,13 +1,15 @@
-"""Every tensor of foreign weights is accounted for, and what doesn't fit is listed in full."""
+"""Every tensor of foreign weights is accounted for, and what doesn't fit is accounted for in full."""
 
 from __future__ import annotations
+
+import pickle
 
 import pytest
 import torch
 from torch import Tensor
 
 from graftwork.accounts import fit
-from graftwork.errors import WeightsError
+from graftwork.errors import MisfitError, WeightsError
 from graftwork.models import head_tensors
 from tests.core.tiny import TinyNet, tiny_net
 
@@ -66,11 +68,20 @@ def test_a_lower_minimum_lets_a_part_of_the_trunk_stay_as_it_is() -> None:
         fit(weights(norm__bias=None), MODEL, HEAD, "here", minimum=0.95)
 
 
-def test_weights_of_another_architecture_list_both_sides_in_full() -> None:
+def test_weights_of_another_architecture_name_a_few_and_account_for_all() -> None:
     names = [f"layer{number}.kernel" for number in range(40)]
-    with pytest.raises(WeightsError, match="loaded 0 of 8 tensors") as raised:
+    with pytest.raises(MisfitError, match="loaded 0 of 8 tensors") as raised:
         fit({name: torch.zeros(3) for name in names}, MODEL, HEAD, "here", minimum=0.1)
-    assert all(name in raised.value.what for name in (*names, "stem.weight", "head.bias"))
+    assert "layer4.kernel 3 and 35 more" in raised.value.what and "layer5." not in raised.value.what
+    told = " ".join(raised.value.account["missing"] + raised.value.account["unexpected"])
+    assert all(name in told for name in (*names, "stem.weight", "head.bias"))
+
+
+def test_the_account_survives_pickling() -> None:
+    with pytest.raises(MisfitError) as raised:
+        fit({"layer.kernel": torch.zeros(3)}, MODEL, HEAD, "here")
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert str(again) == str(raised.value) and again.account == raised.value.account
 
 
 def test_a_prefix_on_every_name_is_seen_and_the_rule_for_it_told() -> None:

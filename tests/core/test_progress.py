@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graftwork.errors import Interrupted
-from graftwork.progress import Part
+from graftwork.progress import parts
 
 
 class Heard:
@@ -30,16 +30,18 @@ class Heard:
 @given(st.integers(1, 50), st.lists(st.floats(0, 1), min_size=1, max_size=4).map(sorted))
 def test_parts_one_after_the_other_run_from_nought_to_one(count: int, fractions: list[float]) -> None:
     heard = Heard()
-    for index in range(count):
+    for part in parts(heard, map(str, range(count))).values():
         for fraction in [0.0, *fractions, 1.0]:
-            Part(heard, index, count, "").advance(fraction, "")
+            part.advance(fraction, "")
     told = [fraction for fraction, _ in heard.steps]
     assert told == sorted(told) and (told[0], told[-1]) == (0.0, 1.0)
 
 
 def test_what_is_said_stands_behind_the_prefix_of_every_part_around_it() -> None:
     heard = Heard()
-    inner = Part(Part(heard, 1, 2, "seed 3: "), 0, 4, "fold 1: ")
+    outer = parts(heard, ["seed 2", "seed 3"])
+    outer["seed 2"].finish()
+    inner = parts(outer["seed 3"], ["fold 1", "fold 2", "fold 3", "fold 4"])["fold 1"]
     inner.log("done")
     inner.advance(0.5, "epoch 1")
     assert heard.logs == ["seed 3: fold 1: done"]
@@ -48,4 +50,4 @@ def test_what_is_said_stands_behind_the_prefix_of_every_part_around_it() -> None
 
 def test_a_part_is_stopped_with_the_whole() -> None:
     with pytest.raises(Interrupted):
-        Part(Heard(), 0, 1, "").check()
+        parts(Heard(), ["all"])["all"].check()

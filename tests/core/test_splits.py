@@ -13,6 +13,7 @@ from graftwork.errors import DataError
 from graftwork.images import RawImages
 from graftwork.settings import DataSettings, Use
 from graftwork.splits import Splits, label_budgets, split_images, stratified_order
+from tests.core.small import STRATIFIED
 
 Counts = st.lists(st.integers(6, 40), min_size=2, max_size=5)
 
@@ -40,7 +41,7 @@ def data(**changes: Any) -> DataSettings:
 
 
 def split(images: RawImages, seed: int = 0, **changes: Any) -> Splits:
-    return split_images(images, data(**changes), seed, where="here")
+    return split_images(images, data(**changes), seed, where="here", selector=STRATIFIED)
 
 
 def together(splits: Splits) -> list[int]:
@@ -190,7 +191,7 @@ def test_a_size_for_a_split_that_is_given_and_null_for_one_that_is_not_are_refus
 
 
 def budgets(images: RawImages, wanted: list[int], seed: int = 0, **changes: Any) -> dict[int, set[int]]:
-    found = label_budgets(images, data(**changes), seed, wanted, where="here")
+    found = label_budgets(images, data(**changes), seed, wanted, where="here", selector=STRATIFIED)
     assert all((np.diff(indices) > 0).all() for indices in found.values()), "sorted, none twice"
     return {budget: set(indices.tolist()) for budget, indices in found.items()}
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from graftwork import storage
+from graftwork.channel_statistics import statistics
 from graftwork.errors import DataError, SettingsError, StateError
 from graftwork.files import read_json
 from graftwork.images import RawImages
@@ -22,7 +23,6 @@ from graftwork.layout import SPLITS, Layout
 from graftwork.progress import Quiet
 from graftwork.settings import ImageFormat, Settings
 from graftwork.stages import Context
-from graftwork.stages.augment import statistics
 from graftwork.stages.fetch import load_raw
 from graftwork.storage import choose_storage, in_format, labelled, load_split, save_images, save_split
 from tests.conftest import ROOT

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from graftwork.adaptation import Adaptation
+from graftwork.channel_statistics import statistics
 from graftwork.desk import Desk
 from graftwork.engine import Normalise
 from graftwork.errors import DataError, SettingsError, WeightsError
@@ -27,12 +28,12 @@ from graftwork.rehearsal import rehearse
 from graftwork.settings import ImageFormat, Settings
 from graftwork.splits import split_images
 from graftwork.stages import Context, stages
-from graftwork.stages.augment import augment, statistics
+from graftwork.stages.augment import augment
 from graftwork.storage import load_split, save_split
 from graftwork.vectors import CELL, SHOWN, heat_map
 from graftwork_plugins.mlp import MLP
 from graftwork_plugins.origins.synthetic import Synthetic
-from tests.core.small import CONTRACT, DATA, REGISTRY, SETTINGS, TRAINING
+from tests.core.small import CONTRACT, DATA, REGISTRY, SETTINGS, STRATIFIED, TRAINING
 from tests.core.tiny import MACHINE
 
 FORMAT = ImageFormat(size=1, channels=4)
@@ -125,7 +126,7 @@ def test_the_same_vector_in_two_splits_is_found() -> None:
     raw = RawImages(values, np.arange(50) % 2, ("a", "b"), split)
     settings = SETTINGS.data["target"].model_copy(update={"validation": None, "test": None})
     with pytest.raises(DataError, match="1 images stand in two splits"):
-        split_images(raw, settings, 0, "here")
+        split_images(raw, settings, 0, "here", STRATIFIED)
 
 
 def test_a_heat_map_spans_each_feature_and_greys_what_is_constant() -> None:

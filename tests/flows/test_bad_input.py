@@ -15,8 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
+from graftwork.files import write_json
+from graftwork.layout import Layout
 from graftwork.weights import load_weights, save_weights
 from graftwork_flows.cli import main
+from graftwork_flows.overrides import as_overrides
+from graftwork_flows.sandbox import sandbox
 from tests.flows.conftest import edit, environment, images, run
 
 Breakage = Callable[[Path], object]
@@ -164,6 +168,38 @@ def test_without_git_a_run_works_and_overrides_say_what_is_missing(workspace: Pa
     assert run(workspace, "graftwork", "run", "--without-prefect").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "breakage", "text"),
+    [
+        (("run", "--strategy", "nope"), None, "Unknown strategy 'nope'"),
+        (("run", "--set", "data.target.augmentation=[flop]"), None, "Did you mean flip?"),
+        (("run", "--set", "local_plugins=elsewhere"), None, "elsewhere"),
+        (("run",), params("path: data/target.npz", "path: data/taget.npz"), "data.target.path"),
+        (("sweep",), params("full_copy: [full_copy]", "full_copy: [fulll_copy]"), "Did you mean full_copy?"),
+        (("sweep",), params("sweep: {strategies: [scratch, full_copy]", "sweep: {strategies: [scratch, x]"), "'x'"),
+        (("serve",), params("model: {mlp", "model: {mpl"), "Did you mean mlp?"),
+    ],
+)
+def test_settings_are_checked_before_a_server_starts(
+    command: tuple[str, ...], breakage: Breakage | None, text: str, workspace: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    if breakage:
+        breakage(workspace)
+    monkeypatch.setattr("graftwork_flows.server.launch", lambda root: pytest.fail("a server was started"))
+    monkeypatch.setattr("sys.argv", ["graftwork", *command, "-C", str(workspace)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (2, 3)
+    assert text in capfd.readouterr().err
+    assert not (workspace / "sweep").exists() and not (workspace / "data" / "raw").exists()
+
+
+def test_a_chosen_strategy_keeps_its_other_override(workspace: Path) -> None:
+    found = as_overrides(workspace, ["own"], 0, 0, 0, ["strategies.own=[full_copy]"])
+    assert json.loads(found[-1].removeprefix("strategies=")) == {"scratch": [], "own": ["full_copy"]}
+
+
 def test_an_unreachable_prefect_server_of_ones_own_is_named(workspace: Path) -> None:
     done = subprocess.run(
         ["graftwork", "run"], cwd=workspace, env={**environment(), "PREFECT_API_URL": "http://127.0.0.1:9/api"},
@@ -182,6 +218,16 @@ def test_weights_of_another_architecture_are_refused_with_both_lists(computed: P
     assert done.returncode == 3
     assert "loaded 0 of" in done.stderr
     assert "trunk.1.0.weight" in done.stderr and "other.trunk.1.0.weight" in done.stderr
+    file = computed / ".graftwork" / "misfits" / "transfer-full_copy.json"
+    assert str(file) in done.stderr.replace("\n", "")
+    assert len(json.loads(file.read_text())["tensors"]) == 2 * len(tensors)
+
+
+def test_what_does_not_fit_in_a_run_with_overrides_is_told_at_home(workspace: Path) -> None:
+    with sandbox(workspace, ["finetune.epochs=1"], "box") as box:
+        write_json(Layout(box.root).misfits / "transfer-x.json", {"tensors": []})
+    assert not box.root.exists()
+    assert (workspace / ".graftwork" / "misfits" / "transfer-x.json").is_file()
 
 
 def test_weights_with_nan_name_the_tensor(computed: Path) -> None:

@@ -51,6 +51,20 @@ def test_what_is_taken_out_takes_its_remark_along() -> None:
     assert "data:\n  # The second.\n  target:" in text and "first" not in text
 
 
-def test_remarks_stand_above_their_key() -> None:
+def test_remarks_take_the_place_of_those_above_their_key() -> None:
     text = str(ParamsText.of(TEXT).with_remarks("data.target", "one", "two"))
-    assert "  # The second.\n  # one\n  # two\n  target:" in text
+    assert "    labels: null\n  # one\n  # two\n  target:" in text and "second" not in text
+
+
+def test_a_comment_can_be_replaced_and_passed_on_to_another_keys_entry() -> None:
+    replaced = ParamsText.of(TEXT).with_value("image.size", "8", "in all")
+    assert changed(replaced) == [("  size: 28 # pixels", "  size: 8 # in all")]
+    assert changed(ParamsText.of(TEXT).with_comments_of("data.source", "data.target")) == [
+        ("    path: b", "    path: b # here")
+    ]
+
+
+def test_what_stands_there_can_be_read() -> None:
+    text = ParamsText.of(TEXT)
+    assert text.value("data.source.path") == "a" and text.block("image") == ["size: 28 # pixels", "channels: 1"]
+    assert text.block("end") == [] and text.has("data.target") and not text.has("data.other")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from graftwork.errors import DataError, SettingsError
+from graftwork.errors import DataError, SettingsError, StateError
 from graftwork.files import read_json
 from graftwork.layout import Layout
 from graftwork.ledger import Ledger
@@ -17,7 +17,7 @@ from graftwork_flows.artifacts import publish_sweep
 from graftwork_flows.launch import bring_up_to_date
 from graftwork_flows.pipeline import Pipeline
 from graftwork_flows.runs import begin, run_plainly
-from graftwork_flows.sweep_graph import GOALS, write_graph
+from graftwork_flows.sweep_graph import GOALS, MARK, _digest, write_graph
 from tests.flows.conftest import call, edit
 from tests.flows.recorder import Recorder
 
@@ -49,6 +49,52 @@ def test_a_sweep_trains_each_cell_once_and_can_be_extended(computed: Path) -> No
     edit(computed / "params.yaml", "sweep: {strategies: [scratch, full_copy]", "sweep: {strategies: [scratch, freeze]")
     assert sweep(computed) == ["cells@source-freeze", "sweep"]
     assert not Layout(computed).cells("source", "full_copy").exists()
+
+
+def test_a_graph_of_another_version_is_made_anew_unless_it_was_changed_by_hand(workspace: Path) -> None:
+    write_graph(workspace)
+    file = workspace / "sweep" / "dvc.yaml"
+    mark, _, graph = file.read_text().partition("\n")
+    assert mark == MARK + _digest(graph)
+    own = f"{mark}\n{graph}# my own remark\n"
+    file.write_text(own)
+    write_graph(workspace)
+    assert file.read_text() == own, "the user's changes to this version's graph stay"
+    old = graph.replace("      - evidence\n", "")
+    file.write_text(f"{MARK}{_digest(old)}\n{old}")
+    write_graph(workspace)
+    assert file.read_text() == f"{mark}\n{graph}"
+    for theirs in (f"{MARK}{_digest(old)}\n{old}# my own remark\n", old):
+        file.write_text(theirs)
+        with pytest.raises(StateError, match="changed by hand") as raised:
+            write_graph(workspace)
+        assert "writes it anew" in raised.value.fix and file.read_text() == theirs
+
+
+def test_a_run_goes_on_when_the_sweep_is_taken_out_of_the_settings(workspace: Path) -> None:
+    write_graph(workspace)
+    file = workspace / "sweep" / "dvc.yaml"
+    graph = file.read_text()
+    edit(workspace / "params.yaml", "sweep: {strategies", "# {strategies")
+    with begin(workspace) as going:
+        assert going.nodes
+    assert not file.exists()
+    file.write_text(graph + "# my own remark\n")
+    with pytest.raises(StateError, match="no sweep in params.yaml"), begin(workspace):
+        pass
+    assert file.exists()
+
+
+def test_the_graph_follows_sources_and_strategies(workspace: Path) -> None:
+    write_graph(workspace)
+    before = (workspace / "sweep" / "dvc.yaml").read_text()
+    edit(workspace / "params.yaml", "sweep: {strategies: [scratch, full_copy]", "sweep: {strategies: [scratch, freeze]")
+    edit(workspace / "params.yaml", "  source:\n", "  other:\n")
+    edit(workspace / "params.yaml", "sources: [source]", "sources: [other]")
+    write_graph(workspace)
+    names = {node.name for node in Pipeline(workspace).nodes(GOALS)}
+    assert {name for name in names if name.startswith("cells")} == {"cells@other-scratch", "cells@other-freeze"}
+    assert (workspace / "sweep" / "dvc.yaml").read_text() == before
 
 
 def test_a_run_leaves_the_sweep_alone_and_dvc_repro_does_the_same(computed: Path) -> None:

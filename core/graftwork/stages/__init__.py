@@ -11,6 +11,7 @@ from graftwork.layout import Layout
 from graftwork.progress import Progress
 from graftwork.registry import Registry
 from graftwork.settings import Settings
+from graftwork.side_by_side import Compute, here
 
 if TYPE_CHECKING:
     from graftwork.engine import Machine
@@ -24,6 +25,7 @@ class Context:
     registry: Registry
     layout: Layout
     progress: Progress
+    compute: Compute = here  # where torch's work is done: a run has one thread for it
 
     def choice(self, data: str) -> Choice:
         """Return what was chosen to train on a data set with. Raises StateError where nothing was, yet."""
@@ -37,6 +39,7 @@ class Context:
 
 
 Stage = Callable[[Context, str], None]
+WAITING = {"finetune", "cells"}  # stages that wait for processes, and leave the computing thread to others meanwhile
 
 
 def stages() -> dict[str, Stage]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from graftwork.errors import DataError
 from graftwork.files import atomic_file, atomic_folder, write_json
-from graftwork.images import Images, Indices, RawImages
-from graftwork.labelled_arrays import chunks
+from graftwork.images import Images, Indices
+from graftwork.looks import look
 from graftwork.near_duplicates import look_alikes
 from graftwork.prepared_data import LookAlikes, PreparedData
 from graftwork.registry import Kind
@@ -25,7 +23,7 @@ from graftwork.splits import Splits, split_images
 from graftwork.stages import Context
 from graftwork.stages.fetch import load_raw
 from graftwork.storage import save_split
-from graftwork.vectors import SHOWN, heat_map, vector_statistics
+from graftwork.vectors import SHOWN, heat_map
 
 SAMPLES = 10
 
@@ -35,8 +33,9 @@ def augment(context: Context, data: str) -> None:
     settings: DataSettings = context.settings.data[data]
     layout = context.layout
     raw, card = load_raw(layout.raw(data))
+    seen = look(raw.images)
     selector = Selector(context.registry.create("selection", settings.selection))
-    splits = split_images(raw, settings, context.settings.seed, f"data.{data} ({settings.path})", selector)
+    splits = split_images(raw, settings, context.settings.seed, f"data.{data} ({settings.path})", selector, seen)
     for name, indices in splits.by_name().items():
         with atomic_folder(layout.split(data, name)) as folder:
             save_split(folder, raw.images, raw.labels, indices)
@@ -44,11 +43,11 @@ def augment(context: Context, data: str) -> None:
         name: np.bincount(raw.labels[indices], minlength=len(raw.classes)).tolist()
         for name, indices in splits.by_name().items()
     }
-    mean, std = statistics(raw.images[chunk] for chunk in chunks(raw.images, splits.train))
+    mean, std = seen.statistics(splits.train)
     _draw_samples(context, settings, raw.images, splits.train, layout.samples(data))
     card |= {
-        "splits": counts, "duplicates_dropped": len(splits.dropped), "near_duplicates": _look_alikes(raw, splits),
-        "mean": mean, "std": std,
+        "splits": counts, "duplicates_dropped": len(splits.dropped),
+        "near_duplicates": _look_alikes(seen.small, splits), "mean": mean, "std": std,
         "image": context.settings.image_of(data).model_dump(), "local_code": _local_code(context, settings),
         "augmentation": [use.model_dump(mode="json") for use in settings.augmentation],
     }  # fmt: skip
@@ -60,48 +59,16 @@ def augment(context: Context, data: str) -> None:
         context.progress.log(warning)
 
 
-def _look_alikes(raw: RawImages, splits: Splits) -> dict[str, Any]:
+def _look_alikes(images: Images, splits: Splits) -> dict[str, Any]:
     """Return for the card what looks alike across splits; nothing of images of one pixel."""
-    held = {"validation": splits.validation, "test": splits.test} if raw.images.shape[2:] != (1, 1) else {}
-    return {
-        name: LookAlikes.of(look_alikes(raw.images, numbers, splits.train)).as_json() for name, numbers in held.items()
-    }
+    held = {"validation": splits.validation, "test": splits.test} if images.shape[2:] != (1, 1) else {}
+    return {name: LookAlikes.of(look_alikes(images, numbers, splits.train)).as_json() for name, numbers in held.items()}
 
 
 def _local_code(context: Context, settings: DataSettings) -> dict[str, str]:
     """Return the digests of the user's own code that a training on this data hangs on, but for strategies."""
     augmentations: list[tuple[Kind, Use]] = [("augmentation", use) for use in settings.augmentation]
     return context.registry.local_code([*augmentations, ("model", context.settings.model)])
-
-
-def statistics(parts: Iterable[NDArray[Any]]) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation per channel of images that come in parts (n, C, H, W), scaled to 0…1.
-
-    They come from counts of each value, which are exact: neither the parts nor their order decide a bit. Vectors'
-    are divided alike.
-    """
-    parts = iter(parts)
-    first = next(parts)
-    if first.dtype != np.uint8:
-        return vector_statistics(np.concatenate([first, *parts]))
-    counts = _value_counts(first)
-    for part in parts:
-        counts += _value_counts(part)
-    values, pixels = np.arange(256), counts.sum(axis=1)
-    mean = counts @ values / pixels
-    std = np.sqrt((counts * (values - mean[:, None]) ** 2).sum(axis=1) / pixels)
-    if (std == 0).any():
-        raise DataError(
-            "All training images are of one flat colour", expected="images that differ",
-            fix="look at the files: are they what they should be?",
-        )  # fmt: skip
-    return (mean / 255).round(6).tolist(), (std / 255).round(6).tolist()
-
-
-def _value_counts(images: NDArray[Any]) -> NDArray[np.int64]:
-    """Return how often each value stands in each channel, (C, 256)."""
-    channels = (torch.from_numpy(channel.flatten()) for channel in np.moveaxis(images, 1, 0))
-    return np.stack([torch.bincount(channel, minlength=256).numpy() for channel in channels])
 
 
 def _draw_samples(context: Context, settings: DataSettings, images: Images, train: Indices, path: Path) -> None:

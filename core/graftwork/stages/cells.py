@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from graftwork.files import write_json
 from graftwork.images import LabelledImages
 from graftwork.ledger import Trial
 from graftwork.params_file import sweep_of
-from graftwork.progress import Part
 from graftwork.selection import Selector
+from graftwork.settings import Use
+from graftwork.side_by_side import side_by_side
 from graftwork.splits import label_budgets
 from graftwork.stages import Context
 from graftwork.stages.fetch import load_raw
@@ -32,19 +34,31 @@ def cells(context: Context, item: str) -> None:
     """
     source, _, strategy = item.partition("-")
     seeds = context.settings.seeds
-    budgets = list(_budgets(context))
-    weights = load_source_weights(context, source)
-    rows: list[dict[str, Any]] = []
-    for place, (budget, train) in enumerate(budgets):
-        trials = _trials(context, weights, train)
-        for index, seed in enumerate(seeds):
-            label = f"{budget} labels a class, seed {seed}: "
-            part = Part(context.progress, place * len(seeds) + index, len(budgets) * len(seeds), label)
-            trial = trials.run(strategy, stack_of(context, strategy), seed, part)
-            rows.append(_row(trial))
-        accuracy = sum(row["test_accuracy"] for row in rows[-len(seeds) :]) / len(seeds)
+    stack = stack_of(context, strategy, source)
+    if stack != stack_of(context, strategy):
+        instead = ", ".join(use.name for use in stack) or "scratch"
+        context.progress.log(f"The chosen stack needs images, of which {source} has none; in its place: {instead}")
+    grid: list[tuple[int, Trials]] = context.compute(lambda: _grid(context, source, strategy, stack))
+    tasks = {
+        f"{budget} labels a class, seed {seed}": partial(trials.run, strategy, stack, seed)
+        for budget, trials in grid
+        for seed in seeds
+    }
+    side = context.choice("target").side_by_side
+    rows = [_row(trial) for trial in side_by_side(tasks, side, context.progress, context.compute)]
+    for place, (budget, _) in enumerate(grid):
+        accuracy = sum(row["test_accuracy"] for row in rows[place * len(seeds) :][: len(seeds)]) / len(seeds)
         context.progress.log(f"{budget} labels a class: {accuracy:.1%} on test, mean of {len(seeds)} seeds")
     write_json(context.layout.cells(source, strategy), rows)
+
+
+def _grid(context: Context, source: str, strategy: str, stack: tuple[Use, ...]) -> list[tuple[int, Trials]]:
+    """Return the trials of each label budget; what their seeds share is ready before any is run."""
+    weights = load_source_weights(context, source)
+    grid = [(budget, _trials(context, weights, train)) for budget, train in _budgets(context)]
+    for _, trials in grid:
+        trials.ready(strategy, stack)
+    return grid
 
 
 def _budgets(context: Context) -> Iterator[tuple[int, LabelledImages]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from graftwork.checkpoints import Checkpoints
 from graftwork.files import atomic_folder, read_json, write_json, write_text
 from graftwork.histories import history_csv
 from graftwork.ledger import Ledger
-from graftwork.progress import Part
+from graftwork.progress import Progress, Quiet
+from graftwork.side_by_side import side_by_side
 from graftwork.stages import Context
 from graftwork.stages.fitting import Fitting
 from graftwork.stages.source_kit import load_source
@@ -21,17 +23,31 @@ from graftwork.weights import load_weights, save_weights
 
 def finetune(context: Context, name: str) -> None:
     """Write weights/target/<strategy>: seed-<n>.safetensors, history.csv, selection.json. No test image is read."""
+    fitting: Fitting = context.compute(lambda: _ready(context, name))
+    tasks = {f"seed {seed}": partial(_train, fitting, seed) for seed in context.settings.seeds}
+    results = side_by_side(tasks, fitting.machine.side_by_side, context.progress, context.compute)
+    context.compute(lambda: _deliver(fitting, dict(zip(context.settings.seeds, results, strict=True))))
+
+
+def _ready(context: Context, name: str) -> Fitting:
+    """Return what the seeds share; what is wrong with it shows, and imports are done, before a process is forked."""
     fitting = load_fitting(context, name)
+    fitting.job(context.settings.seeds[0], Quiet())
+    return fitting
+
+
+def _train(fitting: Fitting, seed: int, progress: Progress) -> Trained:
+    trained = train(fitting.job(seed, progress))
+    progress.log(f"{trained.validation_accuracy:.1%} on validation in {trained.seconds:.1f} s")
+    return trained
+
+
+def _deliver(fitting: Fitting, trained: Mapping[int, Trained]) -> None:
+    """Write the outputs, whole or not at all, and note what was learned; then the checkpoints may go."""
+    context, name = fitting.context, fitting.name
     ledger = Ledger(context.layout.ledger)
-    trained: dict[int, Trained] = {}
-    used: list[Checkpoints] = []
-    for index, seed in enumerate(context.settings.seeds):
-        job = fitting.job(seed, Part(context.progress, index, len(context.settings.seeds), f"seed {seed}: "))
-        used.append(job.checkpoints)
-        trained[seed] = train(job)
-        result = trained[seed]
+    for seed, result in trained.items():
         ledger.add(trial_of(fitting, seed, result, context.settings.source))
-        context.progress.log(f"seed {seed}: {result.validation_accuracy:.1%} on validation in {result.seconds:.1f} s")
     history = history_csv({seed: result.history for seed, result in trained.items()})
     with atomic_folder(context.layout.tuned(name)) as folder:
         for seed, result in trained.items():
@@ -41,8 +57,8 @@ def finetune(context: Context, name: str) -> None:
         write_text(folder / "history.csv", history)
         write_json(folder / "selection.json", {str(seed): _selection(trained[seed]) for seed in trained})
     write_timing(context.layout.timings(name), [result.seconds for result in trained.values()], history)
-    for checkpoints in used:
-        checkpoints.remove()
+    for seed in trained:
+        fitting.checkpoints(seed).remove()
 
 
 def load_fitting(context: Context, name: str) -> Fitting:

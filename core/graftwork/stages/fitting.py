@@ -73,8 +73,12 @@ class Fitting:
             machine=self.machine,
             seed=seed,
             progress=progress,
-            checkpoints=Checkpoints(self.context.layout.checkpoints(self.name, f"seed-{seed}"), self.key),
+            checkpoints=self.checkpoints(seed),
         )
+
+    def checkpoints(self, seed: int) -> Checkpoints:
+        """Return where the training of one seed keeps how far it is."""
+        return Checkpoints(self.context.layout.checkpoints(self.name, f"seed-{seed}"), self.key)
 
     @cached_property
     def key(self) -> str:

@@ -13,17 +13,22 @@ from graftwork.layout import SPLITS
 from graftwork.registry import Kind
 from graftwork.settings import Use
 from graftwork.stages import Context
+from graftwork.stages.obtain import require_obtained
 from graftwork.weights import InputContract, check_finite, save_weights
+
+NOTE = "no_images.txt"
 
 
 def import_weights(context: Context, name: str) -> None:
     """Write data/prepared/<name>: train/weights.safetensors with its contract, card.json, samples.png; no images.
 
-    The folders of the three splits are there, as every source has them, and weights/engine/<name>.json. Raises WeightsError for a file that is damaged
-    or doesn't fit the model, DataError where it isn't known how its images were normalised.
+    The folders of the three splits are there, as every source has them, and weights/engine/<name>.json. Raises
+    StateError where the origin of the file wasn't obtained, WeightsError for a file that is damaged or doesn't fit the
+    model, DataError where it isn't known how its images were normalised.
     """
     settings, layout = context.settings, context.layout
     wishes, path = settings.imports[name], layout.root / settings.imports[name].path
+    require_obtained(context, wishes.path)
     sha256 = None if path.is_dir() else verified(path)  # before a reader of anyone's meets a missing file
     foreign: ForeignWeights = context.registry.create("weights", wishes.weights).read(path)
     file = foreign.file or path
@@ -35,6 +40,8 @@ def import_weights(context: Context, name: str) -> None:
         with atomic_folder(layout.split(name, split)) as folder:
             if split == "train":
                 save_weights(folder / layout.imported(name).name, found.model.state_dict(), contract)
+            else:  # DVC warns of empty folders
+                (folder / NOTE).write_text("This model was trained elsewhere: there are no images.\n", encoding="utf-8")
     write_json(layout.card(name), _card(context, name, contract))
     write_json(layout.engine(name), {"trained": "elsewhere"})  # likewise: every source says what it is trained on
     with atomic_file(layout.samples(name)) as temporary:  # every source has a picture; there is nothing to show

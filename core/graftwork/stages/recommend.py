@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from graftwork.errors import StateError
 from graftwork.files import read_json, write_json
 from graftwork.ledger import Ledger, Trial
-from graftwork.progress import Part
+from graftwork.progress import parts
 from graftwork.rehearsal import rehearse_stack
 from graftwork.scoring import SourceScores
 from graftwork.search import Search, Stack, stack_from
@@ -29,8 +31,12 @@ def recommend(context: Context, _item: str) -> None:
     write_json(context.layout.recommendation, found)
 
 
-def stack_of(context: Context, name: str) -> Stack:
-    """Return a strategy's stack: as params.yaml says, or as it was chosen."""
+def stack_of(context: Context, name: str, source: str | None = None) -> Stack:
+    """Return a strategy's stack: as params.yaml says, or as it was chosen.
+
+    The choice is made for the first source. From another of which there are weights alone, a stack that needs images
+    can't be trained: the best of those tried that needs none stands in for it.
+    """
     stack = context.settings.strategies[name]
     if not build_strategy(name, stack, context.registry).chooses:
         return stack
@@ -40,7 +46,21 @@ def stack_of(context: Context, name: str) -> Stack:
             f"Nothing was chosen yet for the strategy {name!r}", where=str(context.layout.recommendation),
             fix="graftwork run, or dvc repro",
         )  # fmt: skip
-    return stack_from(stored[name]["stack"])
+    chosen = stack_from(stored[name]["stack"])
+    if source in context.settings.imports and _needs_images(context, chosen):
+        return next((other for other in _ranked(stored[name]) if not _needs_images(context, other)), chosen)
+    return chosen
+
+
+def _needs_images(context: Context, stack: Stack) -> bool:
+    return bool(build_strategy("candidate", stack, context.registry).needs().images)
+
+
+def _ranked(stored: Mapping[str, Any]) -> list[Stack]:
+    """Return the stacks that were tried: those that went furthest first, and of these the most accurate."""
+    tried = [one for one in stored["tried"] if one["accuracies"]]
+    best = sorted(tried, key=lambda one: (-len(one["accuracies"]), -fmean(one["accuracies"])))
+    return [stack_from(one["stack"]) for one in best]
 
 
 def own_search(context: Context) -> Search:
@@ -58,7 +78,7 @@ def search_on(trials: Trials, scores: SourceScores) -> Search:
 
     def train(name: str, stack: Stack, repeat: int) -> Trial:
         seed = derived_seed(settings.seed, "search", repeat) % 2**31  # apart from the seeds that are compared
-        return trials.run(name, stack, seed, Part(context.progress, 0, 1, f"{name}: "))
+        return trials.run(name, stack, seed, parts(context.progress, [name])[name])
 
     return Search(
         strategies={name: stack for name, stack in settings.strategies.items() if name not in choosers},

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from graftwork.channel_statistics import statistics
 from graftwork.cost import cost
 from graftwork.engine import predict
 from graftwork.files import read_json
 from graftwork.images import LabelledImages
 from graftwork.ledger import Ledger, Trial
-from graftwork.progress import Progress
+from graftwork.progress import Progress, Quiet
 from graftwork.search import stack_text
 from graftwork.settings import Training, Use
 from graftwork.stages import Context
-from graftwork.stages.augment import statistics
 from graftwork.stages.fitting import Fitting
 from graftwork.stages.grafting import SourceWeights, graft
 from graftwork.training import Job, Trained, train
@@ -46,6 +46,10 @@ class Trials:
         ledger.add(trial)
         job.checkpoints.remove()
         return trial
+
+    def ready(self, name: str, stack: tuple[Use, ...]) -> None:
+        """Do what all seeds of a stack share, so that processes forked from this one have it."""
+        self._fitting(name, stack).job(0, Quiet())
 
     def _fitting(self, name: str, stack: tuple[Use, ...]) -> Fitting:
         text = stack_text(stack)

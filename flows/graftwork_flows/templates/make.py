@@ -41,6 +41,7 @@ def templates() -> dict[str, str]:
     return {
         "params.yaml": params,
         "dvc.yaml": (ROOT / "dvc.yaml").read_text("utf-8"),
+        "prefect.yaml": (ROOT / "prefect.yaml").read_text("utf-8"),
         "dvcignore": (ROOT / ".dvcignore").read_text("utf-8"),
         "gitignore": "\n".join(IGNORED) + "\n",
         "centre_logits.py": example,

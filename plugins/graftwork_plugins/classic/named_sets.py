@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graftwork.images import RawImages
+from graftwork.survey import Outline
 from graftwork_plugins.classic import own_files, pictures
 
 Files = dict[str, Path]  # a set's own files by name, each verified
@@ -30,6 +31,9 @@ class Pictures:
 
     count: int
     unfold: Callable[[Files, Path], int]  # writes them, and returns how many
+    images: dict[str, int]  # by split, "" where it has none
+    classes: int
+    side: int  # pixels; the shorter one, in the median
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,17 @@ class NamedSet:
     homepage: str
     licence: str
     folder: str
+    fewest: int  # training images of the class that has the fewest
     form: Arrays | Pictures
+
+    @property
+    def outline(self) -> Outline:
+        """What is known of it before it is obtained."""
+        form = self.form
+        if isinstance(form, Pictures):
+            return Outline("image_folder", form.classes, form.images, self.fewest, 3, form.side)
+        channels, side, _ = form.shape
+        return Outline("npz", len(form.classes), {"train": form.train, "test": form.test}, self.fewest, channels, side)
 
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -67,38 +81,41 @@ TORONTO = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
 SETS = {
     "mnist": NamedSet(
-        "MNIST", "http://yann.lecun.com/exdb/mnist/", "CC BY-SA 3.0", "MNIST/raw",
+        "MNIST", "http://yann.lecun.com/exdb/mnist/", "CC BY-SA 3.0", "MNIST/raw", 5_421,
         Arrays(GREY, 60_000, 10_000, DIGITS, own_files.idx(DIGITS)),
     ),
     "fashion_mnist": NamedSet(
-        "Fashion-MNIST", "https://github.com/zalandoresearch/fashion-mnist", "MIT", "FashionMNIST/raw",
+        "Fashion-MNIST", "https://github.com/zalandoresearch/fashion-mnist", "MIT", "FashionMNIST/raw", 6_000,
         Arrays(GREY, 60_000, 10_000, FASHION, own_files.idx(FASHION)),
     ),
     "kmnist": NamedSet(
-        "Kuzushiji-MNIST", "http://codh.rois.ac.jp/kmnist/", "CC BY-SA 4.0", "KMNIST/raw",
+        "Kuzushiji-MNIST", "http://codh.rois.ac.jp/kmnist/", "CC BY-SA 4.0", "KMNIST/raw", 6_000,
         Arrays(GREY, 60_000, 10_000, KUZUSHIJI, own_files.idx(KUZUSHIJI)),
     ),
     "cifar10": NamedSet(
-        "CIFAR-10", TORONTO, "none stated", "", Arrays(COLOUR, 50_000, 10_000, CIFAR10, own_files.cifar),
+        "CIFAR-10", TORONTO, "none stated", "", 5_000, Arrays(COLOUR, 50_000, 10_000, CIFAR10, own_files.cifar),
     ),
     "cifar100": NamedSet(
-        "CIFAR-100", TORONTO, "none stated", "", Arrays(COLOUR, 50_000, 10_000, CIFAR100, own_files.cifar),
+        "CIFAR-100", TORONTO, "none stated", "", 500, Arrays(COLOUR, 50_000, 10_000, CIFAR100, own_files.cifar),
     ),
     "svhn": NamedSet(
-        "Street View House Numbers", "http://ufldl.stanford.edu/housenumbers/", "non-commercial use only", "",
+        "Street View House Numbers", "http://ufldl.stanford.edu/housenumbers/", "non-commercial use only", "", 4_659,
         Arrays(COLOUR, 73_257, 26_032, DIGITS, own_files.svhn(DIGITS)),
     ),
     "stl10": NamedSet(
-        "STL-10", "https://cs.stanford.edu/~acoates/stl10/", "none stated", "",
+        "STL-10", "https://cs.stanford.edu/~acoates/stl10/", "none stated", "", 500,
         Arrays((3, 96, 96), 5_000, 8_000, STL10, own_files.stl10(STL10)),
     ),
     "flowers102": NamedSet(
-        "Oxford 102 Flower", f"{VGG}/flowers/102/", "none stated", "flowers-102", Pictures(8_189, pictures.flowers),
+        "Oxford 102 Flower", f"{VGG}/flowers/102/", "none stated", "flowers-102", 10,
+        Pictures(8_189, pictures.flowers, {"train": 1_020, "validation": 1_020, "test": 6_149}, 102, 500),
     ),
     "oxford_iiit_pet": NamedSet(
-        "Oxford-IIIT Pet", f"{VGG}/pets/", "CC BY-SA 4.0", "oxford-iiit-pet", Pictures(7_349, pictures.pets),
+        "Oxford-IIIT Pet", f"{VGG}/pets/", "CC BY-SA 4.0", "oxford-iiit-pet", 93,
+        Pictures(7_349, pictures.pets, {"train": 3_680, "test": 3_669}, 37, 333),
     ),
     "eurosat": NamedSet(
-        "EuroSAT (RGB)", "https://github.com/phelber/eurosat", "MIT", "eurosat", Pictures(27_000, pictures.eurosat),
+        "EuroSAT (RGB)", "https://github.com/phelber/eurosat", "MIT", "eurosat", 2_000,
+        Pictures(27_000, pictures.eurosat, {"": 27_000}, 10, 64),
     ),
 }  # fmt: skip

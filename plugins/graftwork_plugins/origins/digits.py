@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from graftwork.desk import Desk
+from graftwork.survey import Outline
 from graftwork_plugins.classic.canonical import write_npz
 
 DARKEST = 16  # scikit-learn's values count the dark pixels in blocks of 4 × 4
@@ -17,6 +18,8 @@ DARKEST = 16  # scikit-learn's values count the dark pixels in blocks of 4 × 4
 @dataclass(frozen=True)
 class Digits:
     """scikit-learn's 1,797 grey digits of 8×8 pixels, as digits.npz: images, labels, classes."""
+
+    PUBLISHED: ClassVar[dict[str, Outline]] = {"digits": Outline("npz", 10, {"": 1797}, 174, 1, 8)}
 
     def obtain(self, folder: Path, desk: Desk) -> dict[str, Any]:
         """Write digits.npz: values 0…16 become 0…255, rounded."""

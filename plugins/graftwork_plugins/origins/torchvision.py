@@ -13,6 +13,7 @@ from graftwork.desk import Desk
 from graftwork.errors import DataError, listed
 from graftwork.files import sha256_of_file
 from graftwork.images import RawImages
+from graftwork.survey import Outline
 from graftwork_plugins.classic import named_sets
 from graftwork_plugins.classic.canonical import arrays_of, write_npz
 from graftwork_plugins.classic.named_sets import Arrays, Files, NamedSet
@@ -36,8 +37,8 @@ class TorchvisionSet:
     byte wherever it came from; that is logged.
     """
 
-    PUBLISHED: ClassVar[dict[str, str]] = {  # the names, each with the dataset plugin that reads what it becomes
-        name: "npz" if isinstance(chosen.form, Arrays) else "image_folder" for name, chosen in named_sets.SETS.items()
+    PUBLISHED: ClassVar[dict[str, Outline]] = {  # the names, each with what is known before it is obtained
+        name: chosen.outline for name, chosen in named_sets.SETS.items()
     }
 
     name: Name

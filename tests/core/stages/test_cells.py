@@ -21,6 +21,7 @@ from graftwork.stages.fetch import load_raw
 from graftwork.storage import load_split
 from graftwork.sweep_findings import find_sweep
 from graftwork.training import Job, Trained, train
+from tests.core.small import STRATIFIED
 from tests.core.tiny_workspace import run, tiny_settings, workspace
 
 SOURCES = ("source", "other")
@@ -119,7 +120,7 @@ def test_each_cell_trains_on_its_budget_for_the_least_number_of_steps(context: C
     rows(wide)
     settings, layout = wide.settings, wide.layout
     raw, _ = load_raw(layout.raw("target"))
-    budgets = label_budgets(raw, settings.data["target"], settings.seed, (2, 10), where="")
+    budgets = label_budgets(raw, settings.data["target"], settings.seed, (2, 10), "", STRATIFIED)
     for job in jobs:
         assert (job.train.images.numpy() == raw.images[budgets[len(job.train) // 2]]).all()
         assert job.training == settings.finetune.model_copy(update={"epochs": {4: 7, 20: 4}[len(job.train)]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from graftwork.errors import DataError, SettingsError, WeightsError
+from graftwork.errors import DataError, SettingsError, StateError, WeightsError
 from graftwork.files import read_json, sha256_of_file
 from graftwork.imported import imagenet_classes
 from graftwork.layout import SPLITS, Layout
 from graftwork.models import build_model
 from graftwork.progress import Quiet
+from graftwork.settings import Use
 from graftwork.stages import Context
 from graftwork.weights import load_weights
+from graftwork.workspace import run_stage
 from tests.core.small import DATA, REGISTRY
 from tests.core.tiny_workspace import SIZES, archive, run, tiny_settings
 
@@ -79,7 +82,7 @@ def test_an_import_looks_like_prepared_data_without_images(tmp_path: Path) -> No
     foreign(workspace)
     run(workspace, ("import", "there"))
     prepared = {split: sorted(p.name for p in workspace.layout.split("there", split).iterdir()) for split in SPLITS}
-    assert prepared == {"train": ["weights.safetensors"], "validation": [], "test": []}
+    assert prepared == {"train": ["weights.safetensors"], "validation": ["no_images.txt"], "test": ["no_images.txt"]}
     assert read_json(workspace.layout.card("there"))["classes"] == list("abcde")
     assert workspace.layout.samples("there").is_file()
 
@@ -138,6 +141,29 @@ def test_what_cannot_be_is_refused_and_nothing_written(
     with pytest.raises(kind, match=words):
         run(workspace, ("import", "there"))
     assert not workspace.layout.prepared("there").exists()
+
+
+def test_an_origin_that_was_not_obtained_is_named(tmp_path: Path) -> None:
+    workspace = context(tmp_path, path="data/origins/net/in.safetensors")
+    settings = workspace.settings.model_copy(update={"origins": {"net": Use.model_validate("digits")}})
+    with pytest.raises(StateError, match="The files of the origin 'net' aren't here yet") as raised:
+        run(replace(workspace, settings=settings), ("import", "there"))
+    assert raised.value.fix.startswith("graftwork stage obtain net")
+
+
+def test_of_weights_that_do_not_fit_every_tensor_is_told_in_a_file(tmp_path: Path) -> None:
+    workspace = context(tmp_path, **KNOWN)
+    save_file({f"layer{n}.kernel": torch.zeros(3) for n in range(40)}, tmp_path / "in.safetensors")
+    with pytest.raises(WeightsError, match=r"unexpected: layer0.kernel 3, .* and 35 more") as raised:
+        run_stage(workspace, "import", "there")
+    file = workspace.layout.misfits / "import-there.json"
+    assert str(file) in raised.value.where and "layer39" not in str(raised.value)
+    told = read_json(file)
+    assert set(told["unexpected"]) == {f"layer{n}.kernel 3" for n in range(40)}
+    assert "trunk.1.0.weight 16×64" in told["missing"]
+    foreign(workspace)
+    run_stage(workspace, "import", "there")
+    assert not file.exists()
 
 
 def test_nan_is_refused_by_name(tmp_path: Path) -> None:

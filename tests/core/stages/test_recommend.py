@@ -15,7 +15,7 @@ from graftwork.ledger import Ledger
 from graftwork.registry import load_plugins
 from graftwork.scoring import SourceScores
 from graftwork.search import Recommendation, Search, Stack, Tried
-from graftwork.settings import Use
+from graftwork.settings import Import, Use
 from graftwork.stages import Context, trials
 from graftwork.stages.recommend import own_search, stack_of
 from graftwork.storage import load_split
@@ -68,6 +68,21 @@ def test_a_stack_that_is_left_open_is_the_one_that_was_chosen(context: Context) 
     manifest = read_json(context.layout.start("best") / "manifest.json")
     assert [entry["name"] for entry in manifest["stack"]] == ["full_copy", "freeze"]
     assert {trial.strategy for trial in Ledger(context.layout.ledger).all()} == {"frozen", "best"}
+
+
+def test_from_weights_alone_the_best_that_needs_no_images_stands_in(context: Context) -> None:
+    joint = (*FULL_COPY, Use.model_validate("joint"))
+    tried = [
+        Tried("joint", joint, (0.9, 0.9), 1, "chosen"), Tried("frozen", FREEZE, (1.0,), 1, "out"),
+        Tried("scratch", (), (0.6, 0.7), 1, ""), Tried("full_copy", FULL_COPY, (0.8, 0.7), 1, ""),
+    ]  # fmt: skip
+    found = Recommendation("joint", joint, (), tuple(tried), {})
+    write_json(context.layout.recommendation, {"best": found.as_json()})
+    there = Import(weights=Use.model_validate("safetensors"), path="x")
+    settings = context.settings.model_copy(update={"imports": {"there": there}})
+    context = replace(context, settings=settings)
+    assert stack_of(context, "best") == stack_of(context, "best", "source") == joint
+    assert stack_of(context, "best", "there") == FULL_COPY, "one training isn't enough to be preferred"
 
 
 def test_before_anything_was_chosen_the_way_out_is_told(context: Context) -> None:

@@ -447,7 +447,7 @@ def test_the_table_says_what_torchvision_says() -> None:
     assert list(classes["kmnist"]) == datasets.KMNIST.classes
     assert [name[0] for name in datasets.MNIST.classes] == list(classes["mnist"])
     assert len(classes["cifar100"]) == 100 and list(classes["cifar100"]) == sorted(classes["cifar100"])
-    assert {name for name, reader in TorchvisionSet.PUBLISHED.items() if reader == "image_folder"} == {
+    assert {name for name, known in TorchvisionSet.PUBLISHED.items() if known.dataset == "image_folder"} == {
         name for name, chosen in SETS.items() if isinstance(chosen.form, Pictures)
     }
 

@@ -1,0 +1,88 @@
+"""Tell by what a user named which model weights belong to, and how they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graftwork.errors import SettingsError, did_you_mean
+from graftwork.registry import Registry
+from graftwork_flows.own_data import as_seen_from, quoted
+
+WEIGHT_FILES = {
+    ".safetensors": "safetensors", ".pth": "torch", ".pt": "torch", ".bin": "torch", ".h5": "keras", ".keras": "keras",
+}  # fmt: skip
+HUB = "timm:"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights that were trained elsewhere, as params.yaml names them; `origin` is how the hub's are obtained."""
+
+    reader: str
+    path: str
+    model: str
+    origin: str = ""
+
+    @property
+    def entry(self) -> str:
+        """The import's value: with its images as timm knows them; without for a model that isn't timm's."""
+        timm = _timm()
+        card = timm.get_pretrained_cfg(self.model) if timm.is_model(self.model) else None
+        image = ""
+        if card is not None and len(card.input_size) == 3:
+            channels, side, _ = card.input_size
+            image = f", image: {{size: {side}, channels: {channels}}}"
+        return f"{{weights: {self.reader}, path: {self.path}{image}}}"
+
+
+def find_weights(source: str, model: str | None, folder: Path, registry: Registry) -> Weights | None:
+    """Return the weights that `timm:NAME` or a weight file names; None for anything else. Raises SettingsError."""
+    file = Path(source).expanduser().resolve()
+    if source.startswith(HUB):
+        name = source.removeprefix(HUB)
+        architecture = name.rpartition("/")[2].partition(".")[0]
+        model_entry(architecture, registry)
+        origin = f"{{timm: {{name: {quoted(name)}}}}}"
+        return Weights("safetensors", "data/origins/pretrained", model or architecture, origin)
+    if file.suffix.lower() in WEIGHT_FILES and file.is_file():
+        reader = WEIGHT_FILES[file.suffix.lower()]
+        return Weights(reader, as_seen_from(folder, file), model or _architecture(file, reader))
+    return None
+
+
+def model_entry(name: str, registry: Registry) -> str:
+    """Return how params.yaml names a model. Raises SettingsError for one that nobody knows."""
+    nets = [plugin.name for plugin in registry.named("model") if not plugin.is_catalogue]
+    if name in nets:
+        return name
+    timm = _timm()
+    if timm.is_model(name):
+        return f"{{timm: {{name: {name}}}}}"
+    raise SettingsError(
+        f"Unknown model {name!r}", expected=f"one of timm's, or {', '.join(nets)}",
+        fix=did_you_mean(name, [*nets, *timm.list_models()]) or "timm.list_models() lists them",
+    )  # fmt: skip
+
+
+def _architecture(file: Path, reader: str) -> str:
+    """Return timm's name for the model in a file, by the file's own name. Raises SettingsError for another."""
+    timm = _timm()
+    name = file.name.partition(".")[0]
+    if reader != "keras" and timm.is_model(name):
+        return name
+    raise SettingsError(
+        f"The file's name doesn't tell of what model {file.name} holds the weights", where="--source",
+        expected="a name that begins with one of timm's models", fix="add --model NAME, such as --model resnet18",
+    )  # fmt: skip
+
+
+def _timm() -> Any:
+    """Import timm, which takes seconds, only where a model is named."""
+    from graftwork import torchvision_operators
+
+    torchvision_operators.define_missing()
+    import timm
+
+    return timm
