@@ -68,7 +68,7 @@ def measure_choice(engine: Engine, probe: Probe, steps: int, tell: Callable[[str
     if not medians:
         return Measured(usual.model_copy(update=kept), ["no way of training could be measured"], _figures(found, probe))
     best = choose(medians, usual)
-    result = Measured(best, [fastest_because(best, usual, medians, probe.batch)], _figures(found, probe))
+    result = Measured(best, [fastest_because(best, usual, found, probe.batch)], _figures(found, probe))
     if together > 1:
         _try_side_by_side(result, probe, medians, usual, together)
     if engine.compile == "auto":
@@ -78,13 +78,12 @@ def measure_choice(engine: Engine, probe: Probe, steps: int, tell: Callable[[str
     return result
 
 
-def fastest_because(best: Choice, usual: Choice, medians: dict[Choice, float], batch: int) -> str:
+def fastest_because(best: Choice, usual: Choice, found: Race[Choice], batch: int) -> str:
     """Say in words why one way was chosen."""
-    text = f"{best}: {1000 * medians[best]:.3g} ms a step of {batch} images"
-    if best != usual:
-        ratio = f"{medians[usual] / medians[best]:.2f} times as fast as" if usual in medians else "far ahead of"
-        return f"{text}, {ratio} {usual}"
-    return f"{text}; nothing else is ahead by {1 - AHEAD:.0%}" if len(medians) > 1 else text
+    text = f"{best}: {1000 * found.median(best):.3g} ms a step of {batch} images"
+    if best != usual and usual in found.seconds:
+        return f"{text}, {found.median(usual) / found.median(best):.2f} times as fast as {usual}"
+    return f"{text}; nothing else is ahead by {1 - AHEAD:.0%}" if len(found.seconds) > 1 else text
 
 
 def _eager(choice: Choice) -> Choice:
