@@ -232,7 +232,7 @@ SOURCES = "sources: [source]"
 
 def test_the_first_source_is_transferred_from_and_the_others_are_candidates(params: Path) -> None:
     text = params.read_text(encoding="utf-8")
-    block = text[text.index("  source:\n") : text.index("  # What shall be learnt from few labels.")]
+    block = text[text.index("  source:\n") : text.index("  # What shall be learnt, from few labels.")]
     edit(params, block, block + block.replace("  source:", "  other:", 1))
     edit(params, SOURCES, "sources: [other, source]")
     settings = load_settings(params)
@@ -249,7 +249,7 @@ def test_sources_must_be_the_data_sets_beside_the_target_each_once(params: Path,
     assert sources == "[]" or "must name each of source once" in str(error)
 
 
-@pytest.mark.parametrize("taken", ["start", "target"])
+@pytest.mark.parametrize("taken", ["start", "target", "engine"])
 def test_a_source_may_not_have_the_name_of_a_folder_beside_it(params: Path, taken: str) -> None:
     edit(params, SOURCES, f"sources: [{taken}]")
     edit(params, "  source:\n", f"  {taken}:\n")
@@ -258,7 +258,7 @@ def test_a_source_may_not_have_the_name_of_a_folder_beside_it(params: Path, take
 
 def test_a_data_set_that_no_source_names_is_refused(params: Path) -> None:
     text = params.read_text(encoding="utf-8")
-    block = text[text.index("  source:\n") : text.index("  # What shall be learnt from few labels.")]
+    block = text[text.index("  source:\n") : text.index("  # What shall be learnt, from few labels.")]
     edit(params, block, block + block.replace("  source:", "  other:", 1))
     assert "must name each of other, source once" in str(refusal(params))
 
