@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from graftwork.files import read_json
+from graftwork.progress import Quiet
+from graftwork_flows.runs import begin, run_plainly
 from tests.flows.conftest import call, commit, edit
-from tests.flows.test_pipeline import compute
 
 PINNED = "engine: {device: cpu, threads: 1, precision: float32, memory_format: contiguous}"
 OPEN = "engine: {device: cpu, threads: 1, precision: float32, memory_format: auto}"
@@ -22,39 +23,40 @@ def open_workspace(workspace: Path) -> Path:
     return workspace
 
 
+def choose(workspace: Path, *, force: bool = False) -> None:
+    """Run the stages up to the choice, in this process."""
+    with begin(workspace, goals=("measure",), force=force) as run:
+        run_plainly(run, lambda stage: Quiet())
+        assert not run.failures, run.failures
+
+
 def test_a_run_and_dvc_repro_choose_the_same_and_leave_the_same_lock(open_workspace: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(open_workspace, tmp_path / "other"))
-    assert {"measure@source", "measure@target"} <= set(compute(open_workspace))
-    call(other, "dvc", "repro", "finetune@scratch")
-    for name in ("source", "target"):
-        for folder in ("weights", "report"):
-            file = f"{folder}/engine/{name}.json"
-            assert (open_workspace / file).read_bytes() == (other / file).read_bytes()
+    choose(open_workspace)
+    call(other, "dvc", "repro", "measure@target")
+    for folder in ("weights", "report"):
+        file = f"{folder}/engine/target.json"
+        assert (open_workspace / file).read_bytes() == (other / file).read_bytes()
     kept = {line for line in (other / "dvc.lock").read_text().splitlines() if "md5:" in line}
     assert kept <= set((open_workspace / "dvc.lock").read_text().splitlines())
     assert "memory_format" in call(open_workspace, "git", "grep", "--untracked", "-h", "memory_format", "weights")
+    assert "up to date" in call(other, "dvc", "status", "measure@target")
 
 
-def test_measuring_anew_trains_again_only_where_the_choice_changes(open_workspace: Path) -> None:
-    compute(open_workspace)
-    choice = (open_workspace / "weights" / "engine" / "target.json").read_bytes()
+def test_measuring_anew_is_recorded_for_dvc(open_workspace: Path) -> None:
+    choose(open_workspace)
     said = call(open_workspace, "graftwork", "measure")
-    assert "kept" not in said and read_json(open_workspace / "report" / "engine" / "target.json")["machine"]
-    after = set(compute(open_workspace))
-    if (open_workspace / "weights" / "engine" / "target.json").read_bytes() == choice:
-        assert not {name for name in after if name.startswith("finetune")}
-    assert "up to date" in call(open_workspace, "dvc", "status")
+    assert "measuring 2 ways" in said and "kept" not in said
+    assert read_json(open_workspace / "report" / "engine" / "target.json")["machine"]
+    assert "up to date" in call(open_workspace, "dvc", "status", "measure@target", "measure@source")
 
 
-def test_a_recomputed_run_keeps_the_choice_and_git_brings_it_to_a_clone(computed: Path, tmp_path: Path) -> None:
-    edit(computed / "params.yaml", PINNED, OPEN)
-    edit(computed / "params.yaml", "strategies:\n", "strategies: # fewer\n")
-    call(computed, "graftwork", "run", "--without-prefect")
-    record = (computed / "report" / "engine" / "target.json").read_bytes()
-    said = call(computed, "graftwork", "run", "--without-prefect", "--recompute")
-    assert "measure@target: kept" in said
-    assert (computed / "report" / "engine" / "target.json").read_bytes() == record
-    commit(computed)
-    clone = tmp_path / "clone"
-    call(tmp_path, "git", "clone", "-q", str(computed), str(clone))
-    assert (clone / "report" / "engine" / "target.json").read_bytes() == record
+def test_a_recomputed_stage_keeps_the_choice_and_git_brings_it_to_a_clone(open_workspace: Path, tmp_path: Path) -> None:
+    choose(open_workspace)
+    file = "report/engine/target.json"
+    record = (open_workspace / file).read_bytes()
+    choose(open_workspace, force=True)
+    assert (open_workspace / file).read_bytes() == record
+    commit(open_workspace)
+    call(tmp_path, "git", "clone", "-q", str(open_workspace), "clone")
+    assert (tmp_path / "clone" / file).read_bytes() == record
