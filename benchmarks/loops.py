@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measuring import Row, interleaved, ratios, spread
 from graftwork.checkpoints import Checkpoints
+from graftwork.choice import default_choice
 from graftwork.contracts import contract_for
 from graftwork.engine import Machine, Normalise, prepare
 from graftwork.images import LabelledImages
@@ -52,7 +53,7 @@ class Setting:
         self.few = LabelledArrays(images[:2], labels[:2])
         card = {"classes": raw.classes, "mean": [0.35], "std": [0.35], "dataset": "x", "splits": {"train": [IMAGES]}}
         self.contract = contract_for(self.settings, "source", card, frozenset())
-        self.machine: Machine = prepare(self.settings.engine)
+        self.machine: Machine = prepare(default_choice(self.settings.engine))
 
     def model(self) -> torch.nn.Module:
         return self.machine.place(build_model(self.settings, self.registry, 5, seed=0, images="source"))

@@ -18,6 +18,7 @@ from graftwork.evidence import student_interval
 from graftwork.images import LabelledImages
 from graftwork.progress import Quiet
 from graftwork.selection import Selector
+from graftwork.settings import Engine
 from graftwork.splits import label_budgets, split_images
 from graftwork.stages import Context
 from graftwork.stages.fetch import load_raw
@@ -51,7 +52,7 @@ def recommendation_rows() -> list[Row]:
 def _gains(context: Context) -> Iterator[tuple[tuple[int, int], float]]:
     """Yield for each task how many points of test accuracy the recommended stack has over the plain copy."""
     for draw in DRAWS:
-        engine = context.settings.engine.model_copy(update={"threads": 1})
+        engine = Engine(device="cpu", threads=1, precision="float32", memory_format="channels_last")
         drawn = replace(context, settings=context.settings.model_copy(update={"seed": draw, "engine": engine}))
         for budget, trials, test in _tasks(drawn):
             scores = score_on(drawn, trials.source, trials.train)

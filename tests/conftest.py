@@ -13,6 +13,14 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder of the tests' own, also for the commands that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAFTWORK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """The folder of real data beside the checkout; the test is skipped where there is none."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from graftwork.errors import SettingsError
+from graftwork.choice import Choice
+from graftwork.errors import StateError
 from graftwork.images import LabelledImages
-from graftwork.settings import Engine
 from graftwork.weights import InputContract
 
 
@@ -21,6 +22,7 @@ class Machine:
     device: torch.device
     autocast: bool
     memory_format: torch.memory_format
+    compile: bool = False  # the forward pass of training
     side_by_side: int = 1  # trainings that go on at once, each on as many threads as set
 
     def place(self, model: nn.Module) -> nn.Module:
@@ -33,26 +35,36 @@ class Machine:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
+    def compiled(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
+        """Return what answers as the model does in training, compiled at its first call where that was chosen."""
+        return torch.compile(model, dynamic=False) if self.compile else model
 
-def prepare(engine: Engine) -> Machine:
-    """Set threads and determinism as the settings say, and return the machine.
 
-    The number of threads decides the bits of the results on a CPU: it is a setting, not a guess.
+def prepare(choice: Choice) -> Machine:
+    """Set threads and determinism as was chosen, and return the machine. Raises StateError where it isn't here.
+
+    The number of threads decides the bits of the results on a CPU: it is recorded, and kept on other machines.
     """
-    if engine.device == "cuda" and not torch.cuda.is_available():
-        raise SettingsError(
-            "engine.device is cuda, but torch sees no GPU", where="params.yaml, key engine.device",
-            fix="set it to auto or cpu, or install a CUDA build of torch",
+    if choice.device == "cuda" and not torch.cuda.is_available():
+        raise StateError(
+            "A GPU was chosen to train on, but torch sees none here", expected="the kind of machine of the choice",
+            fix="graftwork measure, which chooses anew: trainings start over",
         )  # fmt: skip
-    name = engine.device if engine.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(engine.threads)
+    torch.set_num_threads(choice.threads)
     torch.backends.cudnn.deterministic = True
-    channels_last = engine.memory_format == "channels_last"
+    channels_last = choice.memory_format == "channels_last"
     return Machine(
-        torch.device(name),
-        autocast=engine.precision == "bfloat16",
+        torch.device(choice.device),
+        autocast=choice.precision == "bfloat16",
         memory_format=torch.channels_last if channels_last else torch.contiguous_format,
+        compile=choice.compile,
+        side_by_side=choice.side_by_side,
     )
+
+
+def watched(model: nn.Module) -> bool:
+    """Tell whether somebody sees what flows through a model; hooks that came later a compiled one doesn't call."""
+    return any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
 
 
 class Normalise:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from graftwork.calibration import Reliability, reliability, scaled
+from graftwork.choice import recorded_choice
 from graftwork.cost import Cost, cost
 from graftwork.engine import Machine, Normalise, predict, prepare
 from graftwork.errors import WeightsError
@@ -77,7 +78,7 @@ class Evaluation:
     @classmethod
     def begin(cls, settings: Settings, registry: Registry, layout: Layout) -> Evaluation:
         """Read the test images and the source's weights."""
-        machine = prepare(settings.engine)
+        machine = prepare(recorded_choice(settings, layout, "target"))
         classes = tuple(read_json(layout.card("target"))["classes"])
         source, contract = load_weights(layout.source_weights(settings.source) / "model.safetensors")
         test, validation = (load_split(layout.split("target", part)) for part in ("test", "validation"))

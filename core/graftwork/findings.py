@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from graftwork.bootstrap import bootstrap_gain
 from graftwork.calibration import Reliability
 from graftwork.cost import Cost
+from graftwork.engine_record import Record
 from graftwork.evaluation import Answers, Evaluation
 from graftwork.evidence import Interval, VerdictName, judge, student_interval
 from graftwork.files import read_json
@@ -68,6 +69,7 @@ class Findings:
     margin: float
     data: tuple[PreparedData, ...] = ()  # the source's, unless it was imported, and the target's
     seeds: tuple[int, ...] = ()  # in the order of every `per_seed`
+    engines: dict[str, str] = field(default_factory=dict)  # data set → what was trained on it with, and why
 
     @property
     def scratch(self) -> StrategyFindings:
@@ -121,7 +123,14 @@ def find(settings: Settings, registry: Registry, layout: Layout) -> Findings:
         margin=settings.evidence.margin,
         data=_data(layout, source),
         seeds=settings.seeds,
+        engines=_engines(layout, source),
     )
+
+
+def _engines(layout: Layout, source: str) -> dict[str, str]:
+    """Return in words on what was trained; nothing for what was trained elsewhere."""
+    records = {name: Record.load(layout, name) for name in (source, "target")}
+    return {name: record.sentence() for name, record in records.items() if record is not None}
 
 
 def _data(layout: Layout, source: str) -> tuple[PreparedData, ...]:

@@ -61,6 +61,14 @@ class Layout:
         """How well a source's features suit the target, as JSON."""
         return self.report / "scores" / f"{source}.json"
 
+    def engine(self, data: str) -> Path:
+        """What was chosen to train on a data set with, as JSON."""
+        return self.root / "weights" / "engine" / f"{data}.json"
+
+    def engine_figures(self, data: str) -> Path:
+        """What was measured for that choice, where and why it was made, as JSON."""
+        return self.report / "engine" / f"{data}.json"
+
     @property
     def recommendation(self) -> Path:
         """The stacks that were chosen for strategies which leave it open, as JSON."""

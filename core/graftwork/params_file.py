@@ -144,7 +144,7 @@ def _is_model(annotation: object) -> bool:
 
 def _is_key(part: str | int) -> bool:
     """Tell a key of the file from pydantic's own marks, such as `constrained-int` in a union."""
-    return isinstance(part, int) or (part.isidentifier() and part not in ("int", "float"))
+    return isinstance(part, int) or (part.isidentifier() and part not in ("int", "float", "bool"))
 
 
 def _check_versions(settings: Settings, source: YamlSource) -> None:

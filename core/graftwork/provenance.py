@@ -33,7 +33,7 @@ def provenance(root: Path) -> Provenance:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
-    return Provenance(_commit(root), _machine(), versions, _locked_hashes(root / "dvc.lock"))
+    return Provenance(_commit(root), machine_name(), versions, _locked_hashes(root / "dvc.lock"))
 
 
 def _commit(root: Path) -> str:
@@ -51,7 +51,8 @@ def _git(root: Path, *arguments: str) -> str:
     return result.stdout.strip()
 
 
-def _machine() -> str:
+def machine_name() -> str:
+    """Return system, cores and processor in words."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{platform.system()} {platform.machine()}, {cores} cores, {_processor()}"
 

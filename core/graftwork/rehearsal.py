@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from graftwork.adaptation import Adaptation
-from graftwork.engine import prepare
+from graftwork.choice import device_of
 from graftwork.errors import SettingsError, WeightsError
 from graftwork.manifest import Manifest, coverage, match, require_coverage
 from graftwork.models import build_model, head_tensors
@@ -24,7 +24,7 @@ from graftwork.weights import InputContract
 
 def rehearse(settings: Settings, registry: Registry) -> None:
     """Rehearse every strategy, what is done with the candidates, and the source's training; raise what they raise."""
-    prepare(settings.engine)
+    device_of(settings.engine)
     for name, stack in settings.strategies.items():
         rehearse_stack(settings, registry, name, stack)
     for source in settings.sources:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-RESERVED = {"start", "target"}  # folders in weights/ that aren't sources
+RESERVED = {"start", "target", "engine"}  # folders in weights/ that aren't sources
 SplitSize = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)]
 Channels = Literal["auto", "sum", "repeat", "mean", "zero"]
 Storage = Literal["auto", "arrays", "encoded"]
@@ -126,12 +126,25 @@ class Transfer(Frozen):
 
 
 class Engine(Frozen):
-    """On what, and in which arithmetic, models are trained."""
+    """On what, and in which arithmetic, models are trained; the `measure` stage decides what is `auto`."""
 
     device: Literal["auto", "cpu", "cuda"]
-    threads: int = Field(ge=1, le=512)
-    precision: Literal["float32", "bfloat16"]
-    memory_format: Literal["contiguous", "channels_last"]
+    threads: Annotated[int, Field(ge=1, le=512)] | Literal["auto"]
+    precision: Literal["auto", "float32", "bfloat16"]
+    memory_format: Literal["auto", "contiguous", "channels_last"]
+    compile: bool | Literal["auto"] = False
+    side_by_side: Annotated[int, Field(ge=1, le=512)] | Literal["auto"] = 1  # fine-tunings at once
+
+    @model_validator(mode="after")
+    def _forks_single_threads(self) -> Engine:
+        if isinstance(self.side_by_side, int) and self.side_by_side > 1 and self.threads not in ("auto", 1):
+            raise ValueError("side_by_side: trainings at once have one thread each; set threads to 1 or auto")
+        return self
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The keys that are decided by measuring; the device isn't among them, a GPU is simply taken."""
+        return tuple(key for key, value in self if key != "device" and value == "auto")
 
 
 class Evidence(Frozen):

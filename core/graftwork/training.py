@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from graftwork.calibration import fit_temperature
 from graftwork.checkpoints import Checkpoint, Checkpoints
 from graftwork.class_weights import class_weights
-from graftwork.engine import Machine, Normalise, predict
+from graftwork.engine import Machine, Normalise, predict, watched
 from graftwork.errors import TrainingError
 from graftwork.images import LabelledImages
 from graftwork.optimization import build_optimizer, optimizer_state, restore_optimizer, set_learning_rate
@@ -88,6 +88,7 @@ class _Loop:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.model = job.target.model
+        self.forward = self.compiled = job.machine.compiled(self.model)
         self.plan = plan(job.strategy.phases(job.target, job.training.epochs))
         self.augmentations = fused(job.augmentation)
         self.batches = max(1, len(job.train) // job.training.batch_size)  # a smaller last batch is left out
@@ -184,13 +185,14 @@ class _Loop:
                 if isinstance(module, _BatchNorm) and not any(p.requires_grad for p in module.parameters()):
                     module.eval()
         self.job.strategy.epoch_started(self.job.target, epoch, self.optimizer)
+        self.forward = self.model if watched(self.model) else self.compiled  # after the stack, which may watch it anew
 
     def _step(self, images: Tensor, labels: Tensor, draws: torch.Generator, own_draws: torch.Generator) -> Tensor:
         job = self.job
         images, blends = augmented(self.augmentations, images, draws)
         images = job.normalise(images)
         with job.machine.precision():
-            logits = self.model(images)
+            logits = self.forward(images)
         soft = soft_labels(labels, blends, logits.shape[1]) if blends else None
         labels = labels if soft is None else soft.argmax(dim=1)
         loss = self._loss(logits.float(), labels if soft is None else soft)

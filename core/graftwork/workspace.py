@@ -98,6 +98,7 @@ def _check_item(context: Context, name: str, item: str) -> None:
         "import": list(settings.imports),
         "fetch": list(settings.data),
         "augment": list(settings.data),
+        "measure": list(settings.data),
         "pretrain": list(settings.sources),
         "score": list(settings.sources),
         "transfer": list(settings.strategies),

@@ -78,17 +78,31 @@ def run(
         list[str] | None, typer.Option("--strategy", help="Run this strategy (and scratch) only; repeatable.")
     ] = None,
     recompute: Annotated[bool, typer.Option("--recompute", help="Run every stage, changed or not.")] = False,
+    measure_anew: Annotated[
+        bool, typer.Option("--measure", help="Choose anew what is trained on, before the run; see `measure`.")
+    ] = False,
     without_prefect: WithoutPrefect = False,
     wait: Wait = 0.0,
     quiet: Quiet = False,
 ) -> None:
     """Run the whole pipeline: what hasn't changed is taken from DVC's cache."""
+    from graftwork_flows.launch import measure_anew as choose
     from graftwork_flows.launch import run_pipeline
 
+    if measure_anew:
+        choose(workspace.resolve(), wait_seconds=wait, quiet=quiet)
     run_pipeline(
         workspace.resolve(), overrides or [], strategies or [], recompute=recompute, without_prefect=without_prefect,
         wait_seconds=wait, quiet=quiet,
     )  # fmt: skip
+
+
+@app.command()
+def measure(workspace: Root = Path(), wait: Wait = 0.0, quiet: Quiet = False) -> None:
+    """Choose anew what is trained on, by measuring; trainings start over only where the choice changes."""
+    from graftwork_flows.launch import measure_anew
+
+    measure_anew(workspace.resolve(), wait_seconds=wait, quiet=quiet)
 
 
 @app.command()

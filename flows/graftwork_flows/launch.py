@@ -13,6 +13,7 @@ from typing import Any
 from graftwork.errors import GraftworkError, SettingsError, StateError, TrainingError
 from graftwork.files import read_json
 from graftwork.layout import Layout
+from graftwork.stages import Context
 from graftwork.workspace import check_paths, open_workspace
 from graftwork_flows import server
 from graftwork_flows.console import LineProgress, listen_to_flow, say
@@ -86,6 +87,25 @@ def bring_up_to_date(
         run.stop.check()
         if run.failures:
             raise next(iter(run.failures.values()))
+
+
+def measure_anew(root: Path, *, wait_seconds: float, quiet: bool) -> None:
+    """Forget what was chosen to train on, choose by measuring, and record it for DVC. Raises GraftworkError."""
+    from graftwork_flows.runs import begin, run_plainly
+
+    with begin(root, goals=("measure",), wait_seconds=wait_seconds, what="graftwork measure") as run:
+        run.computing.submit(_forget, run.context).result()
+        run_plainly(run, lambda stage: LineProgress(stage, run.stop, quiet))
+        run.stop.check()
+        if run.failures:
+            raise next(iter(run.failures.values()))
+
+
+def _forget(context: Context) -> None:
+    from graftwork.stages.measure import forget_choice
+
+    for name in context.settings.data:
+        forget_choice(context, name)
 
 
 def _run(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from graftwork.choice import usable_choice
 from graftwork.engine import prepare
 from graftwork.errors import DataError, SettingsError, listed
 from graftwork.names import printable
@@ -56,7 +57,7 @@ def table(classes: Sequence[str], paths: Sequence[Path]) -> Callable[[Answer], s
 def _of_workspace(root: Path, strategy: str | None, seed: int | None, ensemble: bool) -> Predictor:
     context = open_workspace(root)
     releases = every_release(context, strategy) if ensemble else [choose_release(context, strategy, seed)]
-    machine = prepare(context.settings.engine)
+    machine = prepare(usable_choice(context.settings, context.layout, "target"))
     members = [from_release(release, context.registry, machine) for release in releases]
     return Ensemble(members) if ensemble else members[0]
 

@@ -137,10 +137,12 @@ def _remove_former(layout: Layout, settings: Settings) -> None:
     """
     strategies, sources = set(settings.strategies), set(settings.sources)
     swept = settings.sweep.strategies if settings.sweep else ()
+    known = settings.data.keys() | settings.imports.keys()
     cells = {layout.cells(source, name).stem for source in sources for name in swept}
     for example, names in (
         (layout.start("x"), strategies), (layout.tuned("x"), strategies),
         (layout.score("x"), sources), (layout.cells("x", "y"), cells),
+        (layout.engine("x"), known), (layout.engine_figures("x"), known),
     ):  # fmt: skip
         for path in example.parent.iterdir() if example.parent.is_dir() else ():
             if path.is_dir() and path.name not in names:

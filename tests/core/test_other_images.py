@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from graftwork.choice import default_choice
 from graftwork.engine import Normalise, predict, prepare
 from graftwork.errors import WeightsError
 from graftwork.files import read_json
@@ -114,7 +115,7 @@ def test_the_target_is_normalised_as_the_source_but_scratch_as_itself(done: Done
 
 
 def test_a_strategys_source_model_answers_grey_images_as_the_source_does_in_colour(done: Done) -> None:
-    context, machine = done.context, prepare(done.context.settings.engine)
+    context, machine = done.context, prepare(default_choice(done.context.settings.engine))
     tensors, contract = load_weights(context.layout.source_weights("source") / "model.safetensors")
     original = build_model(context.settings, REGISTRY, 3, seed=0, images="source")
     original.load_state_dict(tensors)

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from graftwork.calibration import scaled
+from graftwork.choice import default_choice
 from graftwork.engine import prepare
 from graftwork.errors import DataError, SettingsError, StateError, WeightsError
 from graftwork.evaluation import Evaluation
@@ -53,7 +54,7 @@ def photos(computed: Context) -> Path:
 
 
 def predictor_of(context: Context, found: Release) -> TorchPredictor:
-    return from_release(found, context.registry, prepare(context.settings.engine))
+    return from_release(found, context.registry, prepare(default_choice(context.settings.engine)))
 
 
 def probabilities(found: Sequence[Answer | Refusal]) -> Tensor:

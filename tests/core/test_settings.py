@@ -130,7 +130,10 @@ def test_a_learning_rate_that_is_no_positive_number_is_refused(params: Path, rat
         ("batch_size: 50", "batch_size: 1", "finetune.batch_size"),
         ("epochs: 5", "epochs: 5.5", "pretrain.epochs"),
         ("minimum_coverage: 0.9", "minimum_coverage: 1.1", "transfer.minimum_coverage"),
-        ("precision: float32", "precision: float16", "engine.precision"),
+        ("precision: auto", "precision: float16", "engine.precision"),
+        ("threads: auto", "threads: 0", "engine.threads"),
+        ("compile: auto", "compile: often", "engine.compile"),
+        ("side_by_side: auto", "side_by_side: 0", "engine.side_by_side"),
         ("confidence: 0.95", "confidence: 1", "evidence.confidence"),
     ],
 )
@@ -229,7 +232,7 @@ SOURCES = "sources: [source]"
 
 def test_the_first_source_is_transferred_from_and_the_others_are_candidates(params: Path) -> None:
     text = params.read_text(encoding="utf-8")
-    block = text[text.index("  source:\n") : text.index("  # What shall be learnt from few labels.")]
+    block = text[text.index("  source:\n") : text.index("  # What shall be learnt, from few labels.")]
     edit(params, block, block + block.replace("  source:", "  other:", 1))
     edit(params, SOURCES, "sources: [other, source]")
     settings = load_settings(params)
@@ -246,7 +249,7 @@ def test_sources_must_be_the_data_sets_beside_the_target_each_once(params: Path,
     assert sources == "[]" or "must name each of source once" in str(error)
 
 
-@pytest.mark.parametrize("taken", ["start", "target"])
+@pytest.mark.parametrize("taken", ["start", "target", "engine"])
 def test_a_source_may_not_have_the_name_of_a_folder_beside_it(params: Path, taken: str) -> None:
     edit(params, SOURCES, f"sources: [{taken}]")
     edit(params, "  source:\n", f"  {taken}:\n")
@@ -255,7 +258,7 @@ def test_a_source_may_not_have_the_name_of_a_folder_beside_it(params: Path, take
 
 def test_a_data_set_that_no_source_names_is_refused(params: Path) -> None:
     text = params.read_text(encoding="utf-8")
-    block = text[text.index("  source:\n") : text.index("  # What shall be learnt from few labels.")]
+    block = text[text.index("  source:\n") : text.index("  # What shall be learnt, from few labels.")]
     edit(params, block, block + block.replace("  source:", "  other:", 1))
     assert "must name each of other, source once" in str(refusal(params))
 

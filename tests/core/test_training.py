@@ -10,6 +10,7 @@ import torch
 
 from graftwork import checkpoints
 from graftwork.checkpoints import Checkpoints
+from graftwork.choice import default_choice
 from graftwork.engine import Normalise, prepare
 from graftwork.errors import Interrupted, TrainingError
 from graftwork.labelled_arrays import LabelledArrays
@@ -25,7 +26,7 @@ from tests.core.small import CONTRACT, REGISTRY, SETTINGS, data
 
 def job(folder: Path, *, seed: int = 0, model: str = "mlp", **changes: object) -> Job:
     settings = SETTINGS.model_copy(update={"model": SETTINGS.model.model_copy(update={"name": model, "settings": {}})})
-    machine = prepare(settings.engine)
+    machine = prepare(default_choice(settings.engine))
     built = build_model(settings, REGISTRY, 2, seed)
     target = TargetModel(machine.place(built), head_tensors(built), frozenset())
     made = Job(
@@ -155,3 +156,27 @@ def test_a_balanced_training_repeats_resumes_and_differs_from_a_plain_one(
 def test_weights_of_equal_classes_change_no_more_than_rounding(tmp_path: Path) -> None:
     weighted, plain = (train(tiny.job(tmp_path / how, class_weights=how)) for how in ("balanced", "none"))
     assert all(torch.allclose(weighted.tensors[name], tensor, atol=1e-5) for name, tensor in plain.tensors.items())
+
+
+def test_a_compiled_forward_pass_is_that_of_the_model_and_a_watched_model_is_not_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def pretend(model: torch.nn.Module, dynamic: bool) -> object:
+        def forward(images: torch.Tensor) -> object:
+            calls.append("compiled")
+            return model(images)
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", pretend)
+    machine = replace(job(tmp_path).machine, compile=True)
+    plain = train(job(tmp_path / "plain"))
+    with_it = train(job(tmp_path / "compiled", machine=machine))
+    assert calls == ["compiled"] * 16  # four epochs of four steps
+    assert same(plain.tensors, with_it.tensors)
+    watching = job(tmp_path / "watched", machine=machine)
+    watching.target.taps.watch_features(watching.target.model)
+    train(watching)
+    assert len(calls) == 16

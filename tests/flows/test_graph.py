@@ -57,6 +57,8 @@ def test_the_layout_names_the_outputs_of_dvc_yaml() -> None:
     ]
     for path in paths:
         assert f"- {path.as_posix()}\n" in text
+    for path in (layout.engine("${key}"), layout.engine_figures("${key}")):  # outside of DVC's cache: git has them
+        assert f"- {path.as_posix()}:\n            cache: false\n" in text
 
 
 def test_the_sweeps_report_hangs_on_every_setting_that_its_page_prints() -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TYPE_CHECKING
 
+from graftwork.choice import Choice, recorded_choice
 from graftwork.layout import Layout
 from graftwork.progress import Progress
 from graftwork.registry import Registry
 from graftwork.settings import Settings
 from graftwork.side_by_side import Compute, here
+
+if TYPE_CHECKING:
+    from graftwork.engine import Machine
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,16 @@ class Context:
     layout: Layout
     progress: Progress
     compute: Compute = here  # where torch's work is done: a run has one thread for it
+
+    def choice(self, data: str) -> Choice:
+        """Return what was chosen to train on a data set with. Raises StateError where nothing was, yet."""
+        return recorded_choice(self.settings, self.layout, data)
+
+    def machine(self, data: str) -> Machine:
+        """Prepare what was chosen to train on a data set with."""
+        from graftwork.engine import prepare
+
+        return prepare(self.choice(data))
 
 
 Stage = Callable[[Context, str], None]
@@ -38,6 +53,7 @@ def stages() -> dict[str, Stage]:
         "import": _later("importing", "import_weights"),
         "fetch": _later("fetch", "fetch"),
         "augment": _later("augment", "augment"),
+        "measure": _later("measure", "measure"),
         "pretrain": _later("pretrain", "pretrain"),
         "score": _later("score", "score"),
         "recommend": _later("recommend", "recommend"),

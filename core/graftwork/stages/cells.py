@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from graftwork.engine import prepare
 from graftwork.files import write_json
 from graftwork.images import LabelledImages
 from graftwork.ledger import Trial
@@ -45,7 +44,7 @@ def cells(context: Context, item: str) -> None:
         for budget, trials in grid
         for seed in seeds
     }
-    side = prepare(context.settings.engine).side_by_side
+    side = context.choice("target").side_by_side
     rows = [_row(trial) for trial in side_by_side(tasks, side, context.progress, context.compute)]
     for place, (budget, _) in enumerate(grid):
         accuracy = sum(row["test_accuracy"] for row in rows[place * len(seeds) :][: len(seeds)]) / len(seeds)

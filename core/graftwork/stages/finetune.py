@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from graftwork.engine import prepare
 from graftwork.files import atomic_folder, read_json, write_json, write_text
 from graftwork.histories import history_csv
 from graftwork.ledger import Ledger
@@ -72,7 +71,7 @@ def load_fitting(context: Context, name: str) -> Fitting:
         manifest=read_json(start / "manifest.json"),
         start=tensors,
         contract=contract,
-        kit=load_source(context, start, prepare(context.settings.engine)),
+        kit=load_source(context, start, context.machine("target")),
         train=load_split(context.layout.split("target", "train")),
         validation=load_split(context.layout.split("target", "validation")),
         training=context.settings.finetune,

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from graftwork.checkpoints import Checkpoints, fingerprint
-from graftwork.engine import Machine, Normalise, prepare
+from graftwork.engine import Machine, Normalise
 from graftwork.images import LabelledImages
 from graftwork.models import build_model, head_tensors
 from graftwork.progress import Progress
@@ -45,7 +45,7 @@ class Fitting:
     @cached_property
     def machine(self) -> Machine:
         """What is trained on."""
-        return prepare(self.context.settings.engine)
+        return self.context.machine("target")
 
     def target(self, seed: int) -> TargetModel:
         """Return a model with fresh weights from the seed, the transferred ones on top; not prepared yet."""
@@ -103,7 +103,7 @@ class Fitting:
             settings.model.model_dump(),
             settings.image.model_dump(),
             self.training.model_dump(),
-            settings.engine.model_dump(),
+            self.context.choice("target").deciding(),
             [use.model_dump() for use in augmentation],
             self.context.registry.local_code([("model", settings.model), *(("augmentation", u) for u in augmentation)]),
             self.train.sha256(),

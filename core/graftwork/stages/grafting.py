@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from graftwork.adaptation import Adaptation
+from graftwork.agreement import plain_machine
 from graftwork.contracts import contract_for, provenance_of
-from graftwork.engine import prepare
 from graftwork.manifest import Manifest, coverage, match, require_coverage, with_trainable
 from graftwork.models import build_model, head_tensors
 from graftwork.settings import Use
@@ -70,6 +70,6 @@ def graft(
         contract = contract.model_copy(update=adaptation.normalisation())
         contract = contract.model_copy(update={"provenance": provenance_of(source.contract, name)})
     kit = take_source(context, strategy.needs(), source.tensors, source.contract, source.name)
-    known = kit.source(context, prepare(settings.engine)) if kit else None
+    known = kit.source(context, plain_machine()) if kit else None
     strategy.prepare_model(TargetModel(model, head, frozenset(start), known, tuple(card["classes"])))
     return Graft(start, contract, replace(manifest, tensors=with_trainable(fates, model)), kit)

@@ -22,9 +22,9 @@ NOTE = "no_images.txt"
 def import_weights(context: Context, name: str) -> None:
     """Write data/prepared/<name>: train/weights.safetensors with its contract, card.json, samples.png; no images.
 
-    The folders of the three splits are there, as every source has them. Raises StateError where the origin of the file
-    wasn't obtained, WeightsError for a file that is damaged or doesn't fit the model, DataError where it isn't known
-    how its images were normalised.
+    The folders of the three splits are there, as every source has them, and weights/engine/<name>.json. Raises
+    StateError where the origin of the file wasn't obtained, WeightsError for a file that is damaged or doesn't fit the
+    model, DataError where it isn't known how its images were normalised.
     """
     settings, layout = context.settings, context.layout
     wishes, path = settings.imports[name], layout.root / settings.imports[name].path
@@ -43,6 +43,7 @@ def import_weights(context: Context, name: str) -> None:
             else:  # DVC warns of empty folders
                 (folder / NOTE).write_text("This model was trained elsewhere: there are no images.\n", encoding="utf-8")
     write_json(layout.card(name), _card(context, name, contract))
+    write_json(layout.engine(name), {"trained": "elsewhere"})  # likewise: every source says what it is trained on
     with atomic_file(layout.samples(name)) as temporary:  # every source has a picture; there is nothing to show
         Image.new("L", (8, 8), "white").save(temporary, format="png")
     for note in found.notes:

@@ -7,7 +7,7 @@ from typing import Any
 
 from graftwork.checkpoints import Checkpoints, fingerprint
 from graftwork.contracts import contract_for
-from graftwork.engine import Normalise, predict, prepare
+from graftwork.engine import Normalise, predict
 from graftwork.files import read_json, write_json, write_text
 from graftwork.histories import history_csv
 from graftwork.images import LabelledImages
@@ -26,7 +26,7 @@ def pretrain(context: Context, source: str) -> None:
         _take_imported(context, source)
         return
     settings, layout = context.settings, context.layout
-    machine = prepare(settings.engine)
+    machine = context.machine(source)
     card = read_json(layout.card(source))
     classes = len(card["classes"])
     model = machine.place(build_model(settings, context.registry, classes, settings.seed, images=source))
@@ -75,7 +75,7 @@ def _key(
         settings.versions,
         settings.seed,
         settings.pretrain.model_dump(),
-        settings.engine.model_dump(),
+        context.choice(source).deciding(),
         contract.model_dump(),
         [use.model_dump() for use in settings.data[source].augmentation],
         card["local_code"],

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from graftwork.blas_threads import one_blas_thread
-from graftwork.engine import Normalise, prepare
+from graftwork.engine import Normalise
 from graftwork.features import Extracted, extract
 from graftwork.files import write_json
 from graftwork.images import LabelledImages
@@ -30,7 +30,7 @@ def score(context: Context, source: str) -> None:
 def score_on(context: Context, weights: SourceWeights, target: LabelledImages) -> SourceScores:
     """Score a source for labelled images of the target."""
     settings = context.settings
-    machine, image = prepare(settings.engine), settings.image_of("target")
+    machine, image = context.machine("target"), settings.image_of("target")
     tensors, contract = for_target(settings, context.registry, weights.tensors, weights.contract)
     normalise = Normalise(contract, machine)
     shown = _chosen(target, settings.seed, image)

@@ -7,7 +7,7 @@ from typing import Any
 
 from graftwork.channel_statistics import statistics
 from graftwork.cost import cost
-from graftwork.engine import predict, prepare
+from graftwork.engine import predict
 from graftwork.files import read_json
 from graftwork.images import LabelledImages
 from graftwork.ledger import Ledger, Trial
@@ -55,7 +55,7 @@ class Trials:
         text = stack_text(stack)
         if text not in self._fittings:
             found = graft(self.context, name, stack, self.source, self._card())
-            kit = found.kit.source(self.context, prepare(self.context.settings.engine)) if found.kit else None
+            kit = found.kit.source(self.context, self.context.machine("target")) if found.kit else None
             self._fittings[text] = Fitting(
                 self.context, name, found.manifest.as_json(), found.start, found.contract, kit, self.train,
                 self.validation, self.training,

@@ -1,0 +1,93 @@
+"""What was chosen to train with, kept beside what it was chosen for: in the workspace, and once for each machine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from graftwork.checkpoints import fingerprint
+from graftwork.choice import Choice
+from graftwork.errors import StateError
+from graftwork.files import read_json, write_json
+from graftwork.layout import Layout
+
+FOLDER = "GRAFTWORK_CACHE"  # in the environment: where this machine's choices are, in place of the user's cache folder
+
+
+@dataclass(frozen=True)
+class Record:
+    """A choice, what it was made for (without the machine), where, why, and on which figures."""
+
+    key: dict[str, Any]
+    choice: Choice
+    reasons: tuple[str, ...]
+    figures: dict[str, Any]
+    machine: str  # empty where nothing was measured
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all but the choice, which has a file of its own: new figures alone change nothing downstream."""
+        return {
+            "key": self.key, "reasons": list(self.reasons), "figures": self.figures, "machine": self.machine,
+        }  # fmt: skip
+
+    def sentence(self) -> str:
+        """Say in one line what was chosen, why, and where."""
+        where = f" (measured on {self.machine})" if self.machine else ""
+        return f"{self.choice}: {'; '.join(self.reasons)}{where}"
+
+    def save(self, layout: Layout, data: str) -> None:
+        """Write weights/engine/<data>.json and report/engine/<data>.json."""
+        write_json(layout.engine(data), self.choice.model_dump())
+        write_json(layout.engine_figures(data), self.as_json())
+
+    @classmethod
+    def load(cls, layout: Layout, data: str) -> Record | None:
+        """Return what the workspace holds; None where it holds nothing that can be read."""
+        try:
+            return cls._from(read_json(layout.engine(data)), read_json(layout.engine_figures(data)))
+        except (StateError, ValidationError, KeyError, TypeError):
+            return None
+
+    def remember(self, machine: str) -> None:
+        """Keep it for other workspaces on this machine; where that can't be, each measures for itself."""
+        try:
+            write_json(_file(self.key, machine), {"choice": self.choice.model_dump(), **self.as_json()})
+        except (StateError, OSError):
+            return
+
+    @classmethod
+    def remembered(cls, key: dict[str, Any], machine: str) -> Record | None:
+        """Return what was chosen on this machine for the same key, in whichever workspace."""
+        try:
+            stored = read_json(_file(key, machine))
+            found = cls._from(stored["choice"], stored)
+        except (StateError, ValidationError, KeyError, TypeError, OSError):
+            return None
+        return found if found.key == key else None
+
+    @classmethod
+    def _from(cls, choice: Any, rest: Any) -> Record:
+        reasons = tuple(map(str, rest["reasons"]))
+        return cls(dict(rest["key"]), Choice.model_validate(choice), reasons, rest["figures"], rest["machine"])
+
+
+def forget(key: dict[str, Any], machine: str) -> None:
+    """Drop what this machine remembers for a key."""
+    _file(key, machine).unlink(missing_ok=True)
+
+
+def _file(key: dict[str, Any], machine: str) -> Path:
+    return cache_folder() / "engine" / f"{fingerprint(key, machine)[:32]}.json"
+
+
+def cache_folder() -> Path:
+    """Return where this user's programs keep what can be computed anew, as the XDG base directories have it."""
+    own = os.environ.get(FOLDER)
+    if own:
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "graftwork"

@@ -1,0 +1,149 @@
+"""A throw-away model in training on noise, to be timed in any arithmetic."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from graftwork.choice import Choice
+from graftwork.engine import Machine, Normalise, prepare
+from graftwork.models import head_tensors
+from graftwork.optimization import build_optimizer
+from graftwork.progress import Progress
+from graftwork.race import Unfit
+from graftwork.settings import Training
+from graftwork.strategy import Strategy, TargetModel
+from graftwork.weights import InputContract
+
+STEP_SECONDS = 0.5  # a step takes at most about this, with fewer images where the model is large
+BOUT_SECONDS = 0.05  # steps of small models are timed several at once
+MOST_STEPS = 20
+FEW = 8  # images of the step that tells how large the model is
+LR = 1e-6  # so small that a loss which isn't finite is the arithmetic's fault
+
+
+@dataclass
+class Held:
+    """A copy of the model in one memory format, with its optimizer."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    normalise: Normalise
+    forward: Callable[[Tensor], Tensor]
+
+
+class Probe:
+    """Steps of a model that nobody keeps; as a training's they go forward, backward, and through the optimizer."""
+
+    def __init__(self, model: nn.Module, contract: InputContract, training: Training, progress: Progress) -> None:
+        self._model, self._contract, self._progress = model, contract, progress
+        self._training = training.model_copy(update={"lr": LR})
+        self._held: dict[tuple[torch.memory_format, bool], Held] = {}
+        self.batch = 0
+        self._images, self._labels = torch.empty(0), torch.empty(0)
+        self._show(min(FEW, training.batch_size))
+
+    def fit_batch(self, usual: Choice) -> None:
+        """Take the training's batch size, or as many images as a step of STEP_SECONDS can have."""
+        self.step(usual)
+        seconds = min(self.seconds(usual, steps=1) for _ in range(3))
+        affordable = max(2, int(self.batch * STEP_SECONDS / seconds))
+        self._show(min(self._training.batch_size, max(affordable, 2)))
+
+    def bout(self, choice: Choice) -> float:
+        """Return the seconds of a step, of several where they are short. Raises Unfit for a loss that isn't finite."""
+        first = self.seconds(choice, steps=1)
+        steps = min(MOST_STEPS, math.ceil(BOUT_SECONDS / first))
+        return self.seconds(choice, steps) if steps > 1 else first
+
+    def seconds(self, choice: Choice, steps: int) -> float:
+        """Return the mean seconds of some steps."""
+        self._progress.check()
+        machine = prepare(choice)
+        synchronise(machine)
+        started = time.perf_counter()
+        for _ in range(steps):
+            loss = self._step(machine)
+        synchronise(machine)
+        spent = (time.perf_counter() - started) / steps
+        if not torch.isfinite(loss):
+            raise Unfit("the loss isn't finite")
+        return spent
+
+    def step(self, choice: Choice) -> None:
+        """Take a step, untimed."""
+        self._step(prepare(choice))
+
+    @property
+    def share(self) -> float:
+        """How many times the images of its steps those of the training have."""
+        return self._training.batch_size / self.batch
+
+    def forget_compiled(self) -> None:
+        """Let go of what was compiled."""
+        self._held = {key: held for key, held in self._held.items() if not key[1]}
+
+    def _step(self, machine: Machine) -> Tensor:
+        held = self._on(machine)
+        images = held.normalise(self._images.to(machine.device))
+        with machine.precision():
+            logits = held.forward(images)
+        loss = F.cross_entropy(logits.float(), self._labels.to(machine.device))
+        loss.backward()  # type: ignore[no-untyped-call]
+        held.optimizer.step()
+        held.optimizer.zero_grad()
+        return loss.detach()
+
+    def _on(self, machine: Machine) -> Held:
+        key = machine.memory_format, machine.compile
+        if key not in self._held:
+            model = machine.place(copy.deepcopy(self._model)).train()
+            target = TargetModel(model, head_tensors(model), frozenset())
+            groups = Strategy("probe", []).parameter_groups(target, self._training.weight_decay)
+            optimizer, normalise = build_optimizer(groups, self._training), Normalise(self._contract, machine)
+            self._held[key] = Held(model, optimizer, normalise, machine.compiled(model))
+        return self._held[key]
+
+    def _show(self, batch: int) -> None:
+        """Draw so many images and labels."""
+        self.batch, contract = batch, self._contract
+        draws = torch.Generator().manual_seed(batch)
+        shape = (batch, contract.channels, contract.size, contract.size)
+        self._images = torch.randint(0, 256, shape, generator=draws, dtype=torch.uint8)
+        self._labels = torch.randint(0, len(contract.classes), (batch,), generator=draws)
+
+
+def synchronise(machine: Machine) -> None:
+    """Wait for what a GPU still computes."""
+    if machine.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def compiled_gain(probe: Probe, choice: Choice, rounds: int = 3) -> tuple[float, float]:
+    """Compile the model, and return the seconds that took and those that a step then saves.
+
+    Raises Unfit where it can't be compiled here.
+    """
+    with_it = choice.model_copy(update={"compile": True})
+    started = time.perf_counter()
+    try:
+        probe.step(with_it)
+        probe.step(with_it)
+    except Exception as error:  # torch's compiler fails in more ways than can be listed
+        raise Unfit(f"it can't be compiled here: {first_line(error)}") from error
+    spent = time.perf_counter() - started
+    pairs = sorted(probe.bout(choice) - probe.bout(with_it) for _ in range(rounds))
+    probe.forget_compiled()
+    return spent, pairs[rounds // 2]
+
+
+def first_line(error: Exception) -> str:
+    """Return an error's first line, or its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
