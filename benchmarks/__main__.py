@@ -20,6 +20,7 @@ from benchmarks.memory import memory_rows
 from benchmarks.orchestration import orchestration_rows, startup_rows
 from benchmarks.peers import peers
 from benchmarks.recommendation import recommendation_rows
+from benchmarks.seeds import seed_rows
 from benchmarks.selections import selection_rows
 from benchmarks.step import step_rows
 from graftwork.provenance import provenance
@@ -69,6 +70,12 @@ uint8; JPEG photos of about 500×375 pixels are decoded, cut to the centred squa
         step_rows,
         """\
 What a strategy adds to a training step: the same batch with it and without, in turn; AdamW, float32, channels_last.""",
+    ),
+    "seeds": (
+        seed_rows,
+        """\
+The default job's fine-tuning part: four strategies with five seeds each, in turn and side by side in forked processes;
+and, as the alternative that was not taken, five models whose parameters are stacked.""",
     ),
     "orchestration": (orchestration_rows, "What Prefect and DVC add to the stages' own time."),
     "recommendation": (
