@@ -5,7 +5,9 @@ fields are its settings in params.yaml. What a *strategy* plugin does is said by
 implements as methods marked with `@hookimpl`; a strategy in params.yaml is a stack of such plugins, called in the
 stack's order. A hook may leave out arguments that it doesn't use.
 
-A class attribute `excludes` may name plugin classes that can't stand in the same stack.
+A class attribute `excludes` may name plugin classes that can't stand in the same stack. `reads_images = False` says
+that a plugin which sees training steps looks at neither their images nor the stages' maps: a stack of which all say so
+trains on activations that were computed once, where part of the model stands still.
 """
 
 from __future__ import annotations

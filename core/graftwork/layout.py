@@ -97,6 +97,11 @@ class Layout:
         """Checkpoints of one training."""
         return self.private.joinpath("checkpoints", *parts)
 
+    @property
+    def features(self) -> Path:
+        """What frozen parts of models made of images, to be used again."""
+        return self.private / "features"
+
     def timings(self, name: str) -> Path:
         """How long a strategy took here, in seconds."""
         return self.private / "timings" / f"{name}.json"

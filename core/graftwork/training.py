@@ -20,6 +20,7 @@ from graftwork.class_weights import class_weights
 from graftwork.engine import Machine, Normalise, predict
 from graftwork.errors import TrainingError
 from graftwork.images import LabelledImages
+from graftwork.inputs import Feed, Inputs
 from graftwork.optimization import build_optimizer, optimizer_state, restore_optimizer, set_learning_rate
 from graftwork.plan import PlannedEpoch, plan
 from graftwork.progress import Progress
@@ -28,6 +29,7 @@ from graftwork.seeds import derived_seed, generator
 from graftwork.settings import Training
 from graftwork.strategy import Step, Strategy, TargetModel
 from graftwork.training_run import Outcome, Run, Tensors
+from graftwork.views import Reuse
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Job:
     seed: int
     progress: Progress
     checkpoints: Checkpoints
+    reuse: Reuse | None = None  # where activations of frozen parts are kept; None: the whole model runs at every step
 
     @cached_property
     def run(self) -> Run:
@@ -91,6 +94,7 @@ class _Loop:
         self.class_weights = class_weights(job.training.class_weights, job.train.labels.to(job.machine.device))
         job.target.extra.to(job.machine.device)
         job.strategy.training_started(job.run)
+        self.feed = Feed(job)
         self.may_train = set(job.target.trainable())
         self.start = _copied(self.model.state_dict()), _copied(job.target.extra.state_dict())
         self.optimizer = self._optimizer()
@@ -111,18 +115,19 @@ class _Loop:
         draws = generator(job.machine.device, job.seed, "batches", epoch)
         own_draws = generator(torch.device("cpu"), job.seed, "strategy", epoch)
         self._set_modes(planned, epoch)
+        inputs = self.feed.inputs(epoch)
         order = epoch_order(job.training.sampling, job.run.train.labels, draws)
         losses = []
         whole = order[: self.batches * job.training.batch_size]
-        with closing(job.run.train.stream(whole, job.training.batch_size)) as batches:
-            for batch, (images, labels) in enumerate(batches):
+        with closing(inputs.stream(whole, job.training.batch_size, draws)) as batches:
+            for batch, (shown, labels) in enumerate(batches):
                 job.progress.check()
                 fraction = (planned.done * self.batches + batch + 1) / (planned.course_epochs * self.batches + 1)
                 set_learning_rate(self.optimizer, job.training, fraction)
-                losses.append(self._step(images, labels, draws, own_draws))
+                losses.append(self._step(inputs, shown, labels, own_draws))
         loss = self._mean_finite(torch.stack(losses), epoch)
         if planned.ends_course or (epoch + 1) % job.training.validate_every_epochs == 0:
-            self._validate(epoch, loss)
+            self._validate(inputs, epoch, loss)
         if planned.ends_course:
             self.finished[planned.phase.name] = self.best
         self.next_epoch = epoch + 1
@@ -182,18 +187,15 @@ class _Loop:
                     module.eval()
         self.job.strategy.epoch_started(self.job.target, epoch, self.optimizer)
 
-    def _step(self, images: Tensor, labels: Tensor, draws: torch.Generator, own_draws: torch.Generator) -> Tensor:
+    def _step(self, inputs: Inputs, shown: Tensor, labels: Tensor, own_draws: torch.Generator) -> Tensor:
         job = self.job
-        for augment in job.augmentation:
-            images = augment(images, draws)
-        images = job.normalise(images)
         with job.machine.precision():
-            logits = self.model(images)
+            logits = inputs.answer(shown)
         loss = F.cross_entropy(
             logits.float(), labels, weight=self.class_weights, label_smoothing=job.training.label_smoothing
         )
         taps = job.target.taps
-        step = Step(job.target, images, labels, logits, taps.features, taps.maps, own_draws, loss)
+        step = Step(job.target, shown, labels, logits, taps.features, taps.maps, own_draws, loss)
         extra = job.strategy.loss_terms(step)
         total = loss if extra is None else loss + extra
         total.backward()  # type: ignore[no-untyped-call]
@@ -216,9 +218,8 @@ class _Loop:
             fix=f"lower lr (now {self.job.training.lr:g}) in params.yaml, or raise warmup_fraction",
         )
 
-    def _validate(self, epoch: int, loss: float) -> None:
-        probabilities = predict(self.model, self.job.validation, self.job.normalise, self.job.machine)
-        accuracy = _share_correct(probabilities, self.job.validation)
+    def _validate(self, inputs: Inputs, epoch: int, loss: float) -> None:
+        accuracy = _share_correct(inputs.probabilities(), self.job.validation)
         self.history.append({"epoch": epoch + 1, "loss": loss, "validation_accuracy": accuracy})
         if accuracy >= self.best_accuracy:  # of equals the later one: its learning rate was lower
             self.best, self.best_accuracy, self.best_epoch = _copied(self.model.state_dict()), accuracy, epoch + 1

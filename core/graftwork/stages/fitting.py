@@ -18,8 +18,10 @@ from graftwork.search import stack_from
 from graftwork.settings import Training, Use
 from graftwork.source import Source
 from graftwork.stages import Context
+from graftwork.stages.reusing import reuse_of
 from graftwork.strategy import TargetModel, build_strategy
 from graftwork.training import Job
+from graftwork.views import Reuse
 from graftwork.weights import InputContract, digest
 
 
@@ -74,7 +76,13 @@ class Fitting:
             seed=seed,
             progress=progress,
             checkpoints=Checkpoints(self.context.layout.checkpoints(self.name, f"seed-{seed}"), self.key),
+            reuse=self.reuse,
         )
+
+    @cached_property
+    def reuse(self) -> Reuse:
+        """Where what frozen parts make of images is kept, for all seeds and strategies."""
+        return reuse_of(self.context, self.contract)
 
     @cached_property
     def key(self) -> str:

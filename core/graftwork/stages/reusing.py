@@ -1,0 +1,28 @@
+"""Where the activations of frozen parts are kept, and what of the settings decides them."""
+
+from __future__ import annotations
+
+from graftwork.checkpoints import fingerprint
+from graftwork.feature_cache import FeatureCache
+from graftwork.stages import Context
+from graftwork.views import Reuse
+from graftwork.weights import InputContract
+
+
+def reuse_of(context: Context, contract: InputContract) -> Reuse:
+    """Return where activations of the target's images are kept, as a model of this contract sees them."""
+    settings, code = context.settings, context.registry.local_code
+    augmentation = settings.data["target"].augmentation
+    return Reuse(
+        FeatureCache(context.layout.features),
+        fingerprint(
+            settings.versions,
+            settings.model.model_dump(),
+            settings.image_of("target").model_dump(),
+            settings.engine.model_dump(),
+            (contract.mean, contract.std),
+            code([("model", settings.model)]),
+        ),
+        fingerprint([use.model_dump() for use in augmentation], code(("augmentation", use) for use in augmentation)),
+        settings.seed,
+    )
