@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.frozen import frozen_rows
 from benchmarks.loops import loop_rows
 from benchmarks.measuring import Row, table
 from benchmarks.orchestration import orchestration_rows, startup_rows
@@ -23,6 +24,12 @@ PARTS: dict[str, tuple[Callable[[], list[Row]], str]] = {
 The loops train test_resnet on the same 5,120 images (28 px) for the same 40 steps of 256, with flip and shift by two
 pixels; accuracy plays no part, as the steps are the same. How far a loop can be ahead of the tutorials' is bounded by
 the model itself: the last row says how much of the processor ours uses.""",
+    ),
+    "frozen": (
+        frozen_rows,
+        """\
+A linear probe of 2,048 images (28 px) by test_resnet: on activations that were computed once – for each of four views
+where images are augmented – against the whole model at every step. The computing of the activations is in the time.""",
     ),
     "orchestration": (orchestration_rows, "What Prefect and DVC add to the stages' own time."),
     "recommendation": (

@@ -57,12 +57,13 @@ class FeatureCache:
     def find(self, key: str) -> Activations | None:
         """Return an entry; None where there is none, or a damaged one."""
         if key not in self._checked:
-            for folder in (*self.read_only, self.folder):
-                found = _read(folder / key)
-                if found is not None:
-                    self._checked[key] = found
-                    break
-        return self._checked.get(key)
+            found = next(filter(None, (_read(folder / key) for folder in (*self.read_only, self.folder))), None)
+            if found is None:
+                return None
+            if (self.folder / key / ENTRY).exists():
+                os.utime(self.folder / key / ENTRY)  # when it was used last
+            self._checked[key] = found
+        return self._checked[key]
 
     def fill(self, key: str, parts: Iterable[Tensor], shape: Sequence[int], dtype: torch.dtype) -> Activations | None:
         """Return the entry, which holds `parts` one after the other, computed unless another process just did.
@@ -121,8 +122,6 @@ def _read(path: Path) -> Activations | None:
         # Copy-on-write, as torch warns of arrays that can't be written
         stored = torch.from_numpy(np.load(path / ARRAY, mmap_mode="c", allow_pickle=False))
         stored = stored.view(torch.bfloat16) if about["bfloat16"] else stored
-        if os.access(path / ENTRY, os.W_OK):
-            os.utime(path / ENTRY)
         return Activations(stored, about["channels_last"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

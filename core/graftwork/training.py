@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,7 @@ from graftwork.seeds import derived_seed, generator
 from graftwork.settings import Training
 from graftwork.strategy import Step, Strategy, TargetModel
 from graftwork.training_run import Outcome, Run, Tensors
-from graftwork.views import Reuse
+from graftwork.views import Reuse, Views
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,10 @@ class Job:
         """What the strategy sees of it."""
         train, balanced = self.train.to(self.machine.device), self.training.balances
         weights = class_weights("balanced" if balanced else "none", train.labels)
-        return Run(self.target, train, self.validation, self.normalise, self.machine, self.seed, weights)
+        full = replace(self.machine, autocast=False)
+        keeps = self.reuse if self.training.cached_views else None
+        views = Views(keeps, (), self.normalise, full, self.progress) if keeps else None
+        return Run(self.target, train, self.validation, self.normalise, self.machine, self.seed, weights, views)
 
 
 def train(job: Job) -> Trained:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from graftwork.anatomy import batch_norms
 from graftwork.engine import Machine, Normalise, predict
-from graftwork.features import extract
+from graftwork.features import extract, extract_once
 from graftwork.images import LabelledImages
 from graftwork.strategy import TargetModel
+from graftwork.views import Views
 
 Tensors = dict[str, Tensor]
 
@@ -28,6 +29,7 @@ class Run:
     machine: Machine
     seed: int
     class_weights: Tensor | None = None  # (classes,), for what sees each image once; None: equal ones
+    views: Views | None = None  # where features are kept, in full precision; None: nowhere
 
     def batches(self, data: LabelledImages, size: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalised images (batch, channels, height, width) and labels (batch,), without augmentation."""
@@ -37,7 +39,11 @@ class Run:
 
     def features(self, model: nn.Module, data: LabelledImages) -> Tensor:
         """Return what a model's head gets (images, features), in evaluation mode, as float32 on the device."""
-        return extract(model, data, self.normalise, self.machine).features.to(self.machine.device)
+        if self.views is None:
+            found = extract(model, data, self.normalise, self.machine)
+        else:
+            found = extract_once(model, data, self.views, self.train)
+        return found.features.to(self.machine.device)
 
     @torch.no_grad()
     def validation_accuracy(self, tensors: Mapping[str, Tensor]) -> float:

@@ -14,6 +14,7 @@ from graftwork import checkpoints
 from graftwork.engine import Machine, Normalise
 from graftwork.errors import Interrupted
 from graftwork.feature_cache import FeatureCache
+from graftwork.features import extract, extract_kept
 from graftwork.hookspecs import hookimpl
 from graftwork.inputs import CachedInputs, Feed, LiveInputs
 from graftwork.models import build_model, head_tensors
@@ -25,6 +26,7 @@ from graftwork.training import Job, Trained, train
 from graftwork.views import Reuse, Views
 from graftwork_plugins.augmentations import Flip, Shift
 from graftwork_plugins.strategies.bss import BSS
+from graftwork_plugins.strategies.feature_extract import FeatureExtract
 from graftwork_plugins.strategies.freeze import Freeze
 from graftwork_plugins.strategies.gradual_unfreeze import GradualUnfreeze
 from graftwork_plugins.strategies.l2_sp import L2SP
@@ -54,7 +56,8 @@ def job(folder: Path, name: str, *plugins: object, seed: int = 0, kept: Path | N
     strategy.prepare_model(target)
     reuse = Reuse(FeatureCache(kept), "model", "augmentation", seed=7) if kept else None
     usual = {"target": target, "strategy": strategy, "train": data(24, 1), "validation": data(10, 2), "reuse": reuse}
-    settings = SETTINGS.finetune.model_copy(update={"epochs": 3, "batch_size": 8, "validate_every_epochs": 1})
+    optimizer = "adamw" if name == "mlp" else "sgd"
+    settings = SETTINGS.finetune.model_copy(update={"epochs": 3, "batch_size": 8, "optimizer": optimizer})
     settings = settings.model_copy(
         update={k: changes.pop(k) for k in list(changes) if k in type(settings).model_fields}
     )
@@ -235,6 +238,21 @@ def test_the_name_of_an_entry_changes_with_all_that_decides_it(tmp_path: Path) -
     head = model.get_classifier()  # type: ignore[operator]
     nn.init.zeros_(head.weight)
     assert key(prefix_of(made)) == keys[-1]
+
+
+def test_features_that_a_strategy_asks_for_are_those_that_are_kept(tmp_path: Path) -> None:
+    made = job(tmp_path, "resnet", FeatureExtract(), kept=tmp_path / "kept")
+    model, before = made.target.model, tiny.copied(made.target.model)
+    wanted = extract(model, made.train, made.normalise, made.machine)
+    assert torch.equal(made.run.features(model, made.train), wanted.features)
+    assert len(entries(tmp_path / "kept")) == 1 and made.run.views is not None
+    rows = torch.tensor([5, 0, 23])
+    again = extract_kept(model, made.train, rows, made.run.views)
+    assert again is not None and torch.equal(again.features, wanted.features[rows])
+    assert torch.allclose(again.probabilities, wanted.probabilities[rows], atol=1e-6)
+    assert extract_kept(model, data(24, 9), rows, made.run.views) is None
+    assert tiny.different(before, tiny.copied(model)) == [] and model.training
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == made.target.head
 
 
 @pytest.mark.parametrize("damage", ["bytes", "cut", "entry", "gone"])

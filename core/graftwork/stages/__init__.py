@@ -29,6 +29,7 @@ def stages() -> dict[str, Stage]:
     from graftwork.stages import (
         augment,
         cells,
+        features,
         fetch,
         finetune,
         importing,
@@ -47,6 +48,7 @@ def stages() -> dict[str, Stage]:
         "fetch": fetch.fetch,
         "augment": augment.augment,
         "pretrain": pretrain.pretrain,
+        "features": features.features,
         "score": score.score,
         "recommend": recommend.recommend,
         "transfer": transfer.transfer,
