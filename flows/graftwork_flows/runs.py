@@ -120,7 +120,7 @@ def _remove_former(context: Context) -> None:
     cells = {layout.cells(source, name).stem for source in sources for name in swept}
     for example, names in (
         (layout.start("x"), strategies), (layout.tuned("x"), strategies),
-        (layout.score("x"), sources), (layout.cells("x", "y"), cells),
+        (layout.score("x"), sources), (layout.trunk_features("x"), sources), (layout.cells("x", "y"), cells),
     ):  # fmt: skip
         for path in example.parent.iterdir() if example.parent.is_dir() else ():
             if path.is_dir() and path.name not in names:
