@@ -54,35 +54,7 @@ def rehearse_stack(
     Without a name the source is the first. Raises SettingsError for a stack that can't be trained on this model, or
     that needs images where of a source there are weights alone; WeightsError where too little of the source fits.
     """
-    target, strategy, whole = _prepared(settings, registry, name, stack, source or settings.source)
-    if not target.trainable():
-        raise SettingsError(
-            f"The strategy {name!r} leaves nothing to train", where=f"params.yaml, key strategies.{name}",
-            fix="freeze less",
-        )  # fmt: skip
-    plan(strategy.phases(target, settings.finetune.epochs))
-    build_optimizer(strategy.parameter_groups(target, settings.finetune.weight_decay), settings.finetune)
-    return sum(parameter.numel() for parameter in target.trainable().values()) / whole
-
-
-def rests_on_trunk(settings: Settings, registry: Registry, name: str, stack: Sequence[Use]) -> bool:
-    """Tell whether a stack has a part of training in which the source's whole trunk stays as it came."""
-    if build_strategy(name, stack, registry).chooses:
-        return False  # its stack is yet to be found
-    target, strategy, _ = _prepared(settings, registry, name, stack, settings.source)
-    trunk = {name for name in target.trainable() if name not in target.head and not name.startswith("extra.")}
-    phases = strategy.phases(target, settings.finetune.epochs)
-    untouched = any(trunk.isdisjoint(trunk if phase.trains is None else phase.trains) for phase in phases[:1])
-    return bool(target.transferred) and untouched and not strategy.reads_images
-
-
-def _prepared(
-    settings: Settings, registry: Registry, name: str, stack: Sequence[Use], source: str
-) -> tuple[TargetModel, Strategy, int]:  # fmt: skip
-    """Return a fresh model that the stack has prepared as if another fresh one were the source, and the strategy.
-
-    Beside them the number of the model's parameters as it was before.
-    """
+    source = source or settings.source
     model = build_model(settings, registry, classes=2, seed=settings.seed)
     whole, head = sum(parameter.numel() for parameter in model.parameters()), head_tensors(model)
     strategy = build_strategy(name, stack, registry)
@@ -94,7 +66,14 @@ def _prepared(
     known = Source(("0", "1"), lambda: build_model(settings, registry, classes=2, seed=settings.seed))
     target = TargetModel(model, head, frozenset(start), known, ("0", "1"))
     strategy.prepare_model(target)
-    return target, strategy, whole
+    if not target.trainable():
+        raise SettingsError(
+            f"The strategy {name!r} leaves nothing to train", where=f"params.yaml, key strategies.{name}",
+            fix="freeze less",
+        )  # fmt: skip
+    plan(strategy.phases(target, settings.finetune.epochs))
+    build_optimizer(strategy.parameter_groups(target, settings.finetune.weight_decay), settings.finetune)
+    return sum(parameter.numel() for parameter in target.trainable().values()) / whole
 
 
 def _adapted(
