@@ -108,6 +108,7 @@ class Step:
     maps: tuple[Tensor, ...] = ()  # what the stages gave, after `target.taps.watch_stages`
     draws: torch.Generator | None = None  # for draws of the strategy's own, on the CPU
     loss: Tensor | None = None  # the target's, as the loop weighs and smooths it, without the stack's terms
+    numbers: Tensor | None = None  # which of the training images these are (batch,), on the device
 
 
 class Strategy:

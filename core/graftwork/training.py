@@ -70,7 +70,17 @@ class Job:
         full = replace(self.machine, autocast=False)
         keeps = self.reuse if self.training.cached_views else None
         views = Views(keeps, (), self.normalise, full, self.progress) if keeps else None
-        return Run(self.target, train, self.validation, self.normalise, self.machine, self.seed, weights, views)
+        return Run(
+            self.target,
+            train,
+            self.validation,
+            self.normalise,
+            self.machine,
+            self.seed,
+            weights,
+            views,
+            bool(self.augmentation),
+        )
 
 
 def train(job: Job) -> Trained:
@@ -127,7 +137,8 @@ class _Loop:
                 job.progress.check()
                 fraction = (planned.done * self.batches + batch + 1) / (planned.course_epochs * self.batches + 1)
                 set_learning_rate(self.optimizer, job.training, fraction)
-                losses.append(self._step(inputs, shown, labels, own_draws))
+                numbers = whole[batch * job.training.batch_size :][: len(labels)]
+                losses.append(self._step(inputs, shown, labels, numbers, own_draws))
         loss = self._mean_finite(torch.stack(losses), epoch)
         if planned.ends_course or (epoch + 1) % job.training.validate_every_epochs == 0:
             self._validate(inputs, epoch, loss)
@@ -190,7 +201,9 @@ class _Loop:
                     module.eval()
         self.job.strategy.epoch_started(self.job.target, epoch, self.optimizer)
 
-    def _step(self, inputs: Inputs, shown: Tensor, labels: Tensor, own_draws: torch.Generator) -> Tensor:
+    def _step(
+        self, inputs: Inputs, shown: Tensor, labels: Tensor, numbers: Tensor, own_draws: torch.Generator
+    ) -> Tensor:  # fmt: skip
         job = self.job
         with job.machine.precision():
             logits = inputs.answer(shown)
@@ -198,7 +211,7 @@ class _Loop:
             logits.float(), labels, weight=self.class_weights, label_smoothing=job.training.label_smoothing
         )
         taps = job.target.taps
-        step = Step(job.target, shown, labels, logits, taps.features, taps.maps, own_draws, loss)
+        step = Step(job.target, shown, labels, logits, taps.features, taps.maps, own_draws, loss, numbers)
         extra = job.strategy.loss_terms(step)
         total = loss if extra is None else loss + extra
         total.backward()  # type: ignore[no-untyped-call]

@@ -21,6 +21,7 @@ from graftwork.models import build_model, head_tensors
 from graftwork.prefix import HEAD, Prefix, frozen_prefix
 from graftwork.progress import Quiet
 from graftwork.settings import Use
+from graftwork.source import Source
 from graftwork.strategy import Step, Strategy, TargetModel
 from graftwork.training import Job, Trained, train
 from graftwork.views import Reuse, Views
@@ -32,6 +33,7 @@ from graftwork_plugins.strategies.gradual_unfreeze import GradualUnfreeze
 from graftwork_plugins.strategies.l2_sp import L2SP
 from graftwork_plugins.strategies.lora import LoRA
 from graftwork_plugins.strategies.lp_ft import LPFT
+from graftwork_plugins.strategies.lwf import LwF
 from graftwork_plugins.strategies.norm_tune import NormTune
 from graftwork_plugins.strategies.stochnorm import StochNorm
 from tests.core import tiny
@@ -253,6 +255,27 @@ def test_features_that_a_strategy_asks_for_are_those_that_are_kept(tmp_path: Pat
     assert extract_kept(model, data(24, 9), rows, made.run.views) is None
     assert tiny.different(before, tiny.copied(model)) == [] and model.training
     assert {name for name, p in model.named_parameters() if p.requires_grad} == made.target.head
+
+
+def test_a_teacher_answers_once_where_images_stay_as_they_are(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def learner(folder: str, **changes: object) -> Job:
+        strategy, model = Strategy("test", [LwF()]), net("resnet")
+        source = Source(("a", "b"), lambda: net("resnet", 9))
+        target = TargetModel(model, head_tensors(model), frozenset(), source)
+        strategy.prepare_model(target)
+        target.notes["LwF"].register_forward_hook(lambda _m, images, _o: calls.append(len(images[0])))
+        return job(tmp_path / folder, "resnet", **{"strategy": strategy, "target": target, **changes})  # type: ignore[arg-type]
+
+    live = train(learner("live"))
+    asked = len(calls)
+    once = train(learner("once", kept=tmp_path / "kept"))
+    assert asked == 9 and not {8} & set(calls[asked:])  # no whole batch
+    assert close(once, live) and len(entries(tmp_path / "kept")) == 1
+    calls.clear()
+    train(learner("augmented", kept=tmp_path / "kept", augmentation=AUGMENTATION))
+    assert calls == [8] * 9
 
 
 @pytest.mark.parametrize("damage", ["bytes", "cut", "entry", "gone"])
