@@ -11,6 +11,7 @@ import datetime
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.frozen import frozen_rows
 from benchmarks.gpu import gpu_part
 from benchmarks.growth import growth
 from benchmarks.input import input_rows
@@ -76,6 +77,12 @@ What a strategy adds to a training step: the same batch with it and without, in 
         """\
 The default job's fine-tuning part: four strategies with five seeds each, in turn and side by side in forked processes;
 and, as the alternative that was not taken, five models whose parameters are stacked.""",
+    ),
+    "frozen": (
+        frozen_rows,
+        """\
+A linear probe of 2,048 images (28 px) by test_resnet: on activations that were computed once – for each of four views
+where images are augmented – against the whole model at every step. The computing of the activations is in the time.""",
     ),
     "orchestration": (orchestration_rows, "What Prefect and DVC add to the stages' own time."),
     "recommendation": (

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from graftwork.engine import Machine, Normalise
+from graftwork.feature_cache import Activations
 from graftwork.images import LabelledImages
+from graftwork.prefix import HEAD, Prefix, frozen_prefix
 from graftwork.taps import Taps
+from graftwork.views import Views
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,58 @@ class Extracted:
 
     features: Tensor
     probabilities: Tensor
+
+
+@contextmanager
+def standing_still(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode with nothing to train, for a while."""
+    modes = [(module, module.training) for module in model.modules()]
+    trains = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    model.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, wanted in trains:
+            parameter.requires_grad_(wanted)
+
+
+def trunk(model: nn.Module, views: Views, target: LabelledImages) -> Prefix | None:
+    """Return what lies before a model's classifier, as one part; None for models that don't end in it.
+
+    To be used while the model stands still; `target` are the target's training images, by a few of which it is known.
+    """
+    found = frozen_prefix(model, views.probe(target), views.machine)
+    return found if found and found.boundary == HEAD else None
+
+
+def extract_once(model: nn.Module, data: LabelledImages, views: Views, target: LabelledImages) -> Extracted:
+    """Do as `extract`, but read the features where they are kept, and keep them where they aren't.
+
+    `views` must be in full precision, as `extract` is; for `target` see `trunk`.
+    """
+    with standing_still(model):
+        found = trunk(model, views, target)
+        kept = views.activations(found, data) if found else None
+        if found is None or kept is None:
+            return extract(model, data, views.normalise, views.machine)
+        return _answered(found, kept, torch.arange(len(kept)), views.machine)
+
+
+def extract_kept(model: nn.Module, target: LabelledImages, rows: Tensor, views: Views) -> Extracted | None:
+    """Return what `extract` would of some of the target's images, where the features of all are kept; else None."""
+    with standing_still(model):
+        found = trunk(model, views, target)
+        kept = views.reuse.cache.find(views.key(found, target, None)) if found else None
+        return _answered(found, kept, rows, views.machine) if found and kept else None
+
+
+@torch.no_grad()
+def _answered(found: Prefix, kept: Activations, rows: Tensor, machine: Machine, batch_size: int = 256) -> Extracted:
+    parts = [kept.batch(chosen, machine.device) for chosen in rows.split(batch_size)]  # type: ignore[no-untyped-call]
+    answers = [found.rest(part).float().softmax(dim=1).cpu() for part in parts]
+    return Extracted(torch.cat(parts).float().cpu(), torch.cat(answers))
 
 
 @torch.no_grad()

@@ -5,7 +5,9 @@ fields are its settings in params.yaml. What a *strategy* plugin does is said by
 implements as methods marked with `@hookimpl`; a strategy in params.yaml is a stack of such plugins, called in the
 stack's order. A hook may leave out arguments that it doesn't use.
 
-A strategy's class attribute `excludes` may name plugin classes that can't stand in the same stack. An origin's class
+A strategy's class attribute `excludes` may name plugin classes that can't stand in the same stack; `reads_images =
+False` says that it looks at neither the images nor the stages' maps of the training steps that it sees: a stack of
+which all say so trains on activations that were computed once, where part of the model stands still. An origin's class
 attribute `PUBLISHED` may tell of data sets by name (`graftwork.survey.Outline`), which `graftwork init` then takes.
 """
 

@@ -49,6 +49,10 @@ class Layout:
         """A picture of training images before and after augmentation."""
         return self.prepared(data) / "samples.png"
 
+    def trunk_features(self, source: str) -> Path:
+        """What a source's trunk makes of the target's images."""
+        return self.root / "data" / "features" / source
+
     def imported(self, name: str) -> Path:
         """The weights of a model that was trained elsewhere, beside which there are no images."""
         return self.split(name, "train") / "weights.safetensors"
@@ -104,6 +108,11 @@ class Layout:
     def checkpoints(self, *parts: str) -> Path:
         """Checkpoints of one training."""
         return self.private.joinpath("checkpoints", *parts)
+
+    @property
+    def features(self) -> Path:
+        """What frozen parts of models made of images, to be used again."""
+        return self.private / "features"
 
     def timings(self, name: str) -> Path:
         """How long a strategy took here, in seconds."""

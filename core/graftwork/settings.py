@@ -105,6 +105,7 @@ class Training(Frozen):
     class_weights: Literal["none", "balanced"] = "none"
     sampling: Literal["shuffled", "balanced"] = "shuffled"
     validate_every_epochs: int = Field(default=1, ge=1)
+    cached_views: int = Field(default=4, ge=0, le=10_000)  # augmented views that a frozen part is shown; 0: all anew
 
     @model_validator(mode="after")
     def _mends_imbalance_once(self) -> Training:

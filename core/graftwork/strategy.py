@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from graftwork.training_run import Outcome, Run
 
 FIRST_ANSWERS = ("choose_weights", "phases")  # hooks of which a stack may hold one
+OF_STEPS = ("loss_terms", "gradients_ready", "step_ended")  # hooks that see a Step
 
 
 class ParameterGroup(TypedDict, total=False):
@@ -93,7 +94,11 @@ class TargetModel:
 
 @dataclass(frozen=True)
 class Step:
-    """One training step: images (batch, channels, height, width), labels (batch,), logits (batch, classes)."""
+    """One training step: images (batch, channels, height, width), labels (batch,), logits (batch, classes).
+
+    Where a part of the model stands still, and every plugin declares `reads_images = False`, `images` are what that
+    part makes of them (batch, …), and the maps of its stages aren't there.
+    """
 
     target: TargetModel
     images: Tensor
@@ -104,6 +109,7 @@ class Step:
     draws: torch.Generator | None = None  # for draws of the strategy's own, on the CPU
     loss: Tensor | None = None  # the target's, as the loop weighs and smooths it, without the stack's terms
     soft_labels: Tensor | None = None  # (batch, classes) of mixed images; `labels` has each one's largest class
+    numbers: Tensor | None = None  # which of the training images these are (batch,), on the device
 
 
 class Strategy:
@@ -140,6 +146,11 @@ class Strategy:
     def chooses(self) -> bool:
         """Whether its stack is yet to be chosen, in the recommend stage."""
         return any(self._answers(plugin, "recommend") for plugin in self._plugins)
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether a plugin looks at a step's images or maps: assumed of those that see steps and don't say."""
+        return any(getattr(plugin, "reads_images", _sees_steps(plugin)) for plugin in self._plugins)
 
     def recommend(self, search: Search) -> Recommendation:
         """Return the stack that the one plugin here chooses."""
@@ -224,6 +235,10 @@ class Strategy:
             f"{' and '.join(dict.fromkeys(names))} {what}", where=f"params.yaml, key strategies.{self.name}",
             fix="keep one of them in this stack",
         )  # fmt: skip
+
+
+def _sees_steps(plugin: object) -> bool:
+    return any(hasattr(getattr(type(plugin), hook, None), "graftwork_impl") for hook in OF_STEPS)
 
 
 def build_strategy(name: str, stack: Sequence[Use], registry: Registry) -> Strategy:

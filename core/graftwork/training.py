@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,16 +20,17 @@ from graftwork.class_weights import class_weights
 from graftwork.engine import Machine, Normalise, predict, watched
 from graftwork.errors import TrainingError
 from graftwork.images import LabelledImages
+from graftwork.inputs import Feed, Inputs, Shown
 from graftwork.optimization import build_optimizer, optimizer_state, restore_optimizer, set_learning_rate
 from graftwork.plan import PlannedEpoch, plan
 from graftwork.progress import Progress
 from graftwork.sampling import epoch_order
 from graftwork.seeds import derived_seed, generator
 from graftwork.settings import Training
-from graftwork.soft_labels import augmented, soft_cross_entropy, soft_labels
+from graftwork.soft_labels import soft_cross_entropy, soft_labels
 from graftwork.strategy import Step, Strategy, TargetModel
 from graftwork.training_run import Outcome, Run, Tensors
-from graftwork.warps import fused
+from graftwork.views import Reuse, Views
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,27 @@ class Job:
     seed: int
     progress: Progress
     checkpoints: Checkpoints
+    reuse: Reuse | None = None  # where activations of frozen parts are kept; None: the whole model runs at every step
 
     @cached_property
     def run(self) -> Run:
         """What the strategy sees of it."""
         train, balanced = self.train.to(self.machine.device), self.training.balances
         weights = class_weights("balanced" if balanced else "none", train.labels)
-        return Run(self.target, train, self.validation, self.normalise, self.machine, self.seed, weights)
+        full = replace(self.machine, autocast=False)
+        keeps = self.reuse if self.training.cached_views else None
+        views = Views(keeps, (), self.normalise, full, self.progress) if keeps else None
+        return Run(
+            self.target,
+            train,
+            self.validation,
+            self.normalise,
+            self.machine,
+            self.seed,
+            weights,
+            views,
+            bool(self.augmentation),
+        )
 
 
 def train(job: Job) -> Trained:
@@ -88,13 +103,13 @@ class _Loop:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.model = job.target.model
-        self.forward = self.compiled = job.machine.compiled(self.model)
+        self.compiled = job.machine.compiled(self.model)
         self.plan = plan(job.strategy.phases(job.target, job.training.epochs))
-        self.augmentations = fused(job.augmentation)
         self.batches = max(1, len(job.train) // job.training.batch_size)  # a smaller last batch is left out
         self.class_weights = class_weights(job.training.class_weights, job.train.labels.to(job.machine.device))
         job.target.extra.to(job.machine.device)
         job.strategy.training_started(job.run)
+        self.feed = Feed(job)
         self.may_train = set(job.target.trainable())
         self.start = _copied(self.model.state_dict()), _copied(job.target.extra.state_dict())
         self.optimizer = self._optimizer()
@@ -115,18 +130,21 @@ class _Loop:
         draws = generator(job.machine.device, job.seed, "batches", epoch)
         own_draws = generator(torch.device("cpu"), job.seed, "strategy", epoch)
         self._set_modes(planned, epoch)
+        forward = self.model if watched(self.model) else self.compiled  # after the stack, which may watch it anew
+        inputs = self.feed.inputs(epoch, forward)
         order = epoch_order(job.training.sampling, job.run.train.labels, draws)
         losses = []
         whole = order[: self.batches * job.training.batch_size]
-        with closing(job.run.train.stream(whole, job.training.batch_size)) as batches:
-            for batch, (images, labels) in enumerate(batches):
+        with closing(inputs.stream(whole, job.training.batch_size, draws)) as batches:
+            for batch, shown in enumerate(batches):
                 job.progress.check()
                 fraction = (planned.done * self.batches + batch + 1) / (planned.course_epochs * self.batches + 1)
                 set_learning_rate(self.optimizer, job.training, fraction)
-                losses.append(self._step(images, labels, draws, own_draws))
+                numbers = whole[batch * job.training.batch_size :][: len(shown.labels)]
+                losses.append(self._step(inputs, shown, numbers, own_draws))
         loss = self._mean_finite(torch.stack(losses), epoch)
         if planned.ends_course or (epoch + 1) % job.training.validate_every_epochs == 0:
-            self._validate(epoch, loss)
+            self._validate(inputs, epoch, loss)
         if planned.ends_course:
             self.finished[planned.phase.name] = self.best
         self.next_epoch = epoch + 1
@@ -185,19 +203,17 @@ class _Loop:
                 if isinstance(module, _BatchNorm) and not any(p.requires_grad for p in module.parameters()):
                     module.eval()
         self.job.strategy.epoch_started(self.job.target, epoch, self.optimizer)
-        self.forward = self.model if watched(self.model) else self.compiled  # after the stack, which may watch it anew
 
-    def _step(self, images: Tensor, labels: Tensor, draws: torch.Generator, own_draws: torch.Generator) -> Tensor:
+    def _step(self, inputs: Inputs, shown: Shown, numbers: Tensor, own_draws: torch.Generator) -> Tensor:
         job = self.job
-        images, blends = augmented(self.augmentations, images, draws)
-        images = job.normalise(images)
         with job.machine.precision():
-            logits = self.forward(images)
-        soft = soft_labels(labels, blends, logits.shape[1]) if blends else None
-        labels = labels if soft is None else soft.argmax(dim=1)
+            logits = inputs.answer(shown.inputs)
+        soft = soft_labels(shown.labels, shown.blends, logits.shape[1]) if shown.blends else None
+        labels = shown.labels if soft is None else soft.argmax(dim=1)
         loss = self._loss(logits.float(), labels if soft is None else soft)
         taps = job.target.taps
-        step = Step(job.target, images, labels, logits, taps.features, taps.maps, own_draws, loss, soft)
+        maps = taps.maps
+        step = Step(job.target, shown.inputs, labels, logits, taps.features, maps, own_draws, loss, soft, numbers)
         extra = job.strategy.loss_terms(step)
         total = loss if extra is None else loss + extra
         total.backward()  # type: ignore[no-untyped-call]
@@ -227,13 +243,12 @@ class _Loop:
             fix=f"lower lr (now {self.job.training.lr:g}) in params.yaml, or raise warmup_fraction",
         )
 
-    def _validate(self, epoch: int, loss: float) -> None:
+    def _validate(self, inputs: Inputs, epoch: int, loss: float) -> None:
         """Note the epoch's mean loss, with penalties on weights as they are at its end, and the accuracy."""
         with torch.no_grad():
             penalty = self.job.strategy.penalty(self.job.target)
         loss += 0.0 if penalty is None else float(penalty)
-        probabilities = predict(self.model, self.job.validation, self.job.normalise, self.job.machine)
-        accuracy = _share_correct(probabilities, self.job.validation)
+        accuracy = _share_correct(inputs.probabilities(), self.job.validation)
         self.history.append({"epoch": epoch + 1, "loss": loss, "validation_accuracy": accuracy})
         if accuracy >= self.best_accuracy:  # of equals the later one: its learning rate was lower
             self.best, self.best_accuracy, self.best_epoch = _copied(self.model.state_dict()), accuracy, epoch + 1

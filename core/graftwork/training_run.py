@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from graftwork.anatomy import batch_norms
 from graftwork.engine import Machine, Normalise, predict
-from graftwork.features import extract
+from graftwork.features import Extracted, extract, extract_once
 from graftwork.images import LabelledImages
 from graftwork.strategy import TargetModel
+from graftwork.views import Views
 
 Tensors = dict[str, Tensor]
+SMALLEST_PROBABILITY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Run:
     machine: Machine
     seed: int
     class_weights: Tensor | None = None  # (classes,), for what sees each image once; None: equal ones
+    views: Views | None = None  # where features are kept, in full precision; None: nowhere
+    augmented: bool = True  # whether training sees the images otherwise than they are
 
     def batches(self, data: LabelledImages, size: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalised images (batch, channels, height, width) and labels (batch,), without augmentation."""
@@ -37,7 +41,17 @@ class Run:
 
     def features(self, model: nn.Module, data: LabelledImages) -> Tensor:
         """Return what a model's head gets (images, features), in evaluation mode, as float32 on the device."""
-        return extract(model, data, self.normalise, self.machine).features.to(self.machine.device)
+        return self._extracted(model, data).features.to(self.machine.device)
+
+    def log_probabilities(self, model: nn.Module, data: LabelledImages) -> Tensor:
+        """Return those of a model in evaluation mode (images, classes), on the device: logits, up to a constant."""
+        answers = self._extracted(model, data).probabilities.clamp_min(SMALLEST_PROBABILITY)
+        return answers.log().to(self.machine.device)
+
+    def _extracted(self, model: nn.Module, data: LabelledImages) -> Extracted:
+        if self.views is None:
+            return extract(model, data, self.normalise, self.machine)
+        return extract_once(model, data, self.views, self.train)
 
     @torch.no_grad()
     def validation_accuracy(self, tensors: Mapping[str, Tensor]) -> float:

@@ -100,6 +100,7 @@ def _check_item(context: Context, name: str, item: str) -> None:
         "augment": list(settings.data),
         "measure": list(settings.data),
         "pretrain": list(settings.sources),
+        "features": list(settings.sources),
         "score": list(settings.sources),
         "transfer": list(settings.strategies),
         "finetune": list(settings.strategies),

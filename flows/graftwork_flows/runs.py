@@ -141,7 +141,7 @@ def _remove_former(layout: Layout, settings: Settings) -> None:
     cells = {layout.cells(source, name).stem for source in sources for name in swept}
     for example, names in (
         (layout.start("x"), strategies), (layout.tuned("x"), strategies),
-        (layout.score("x"), sources), (layout.cells("x", "y"), cells),
+        (layout.score("x"), sources), (layout.trunk_features("x"), sources), (layout.cells("x", "y"), cells),
         (layout.engine("x"), known), (layout.engine_figures("x"), known),
     ):  # fmt: skip
         for path in example.parent.iterdir() if example.parent.is_dir() else ():

@@ -82,7 +82,7 @@ def test_a_run_is_a_task_for_each_stage_and_a_second_one_is_cached(site: Path, a
     assert "report: " in said and "UI: http://127.0.0.1" in said
     first = api.last_run()
     assert set(api.tasks(first["id"]).values()) == {"Completed"}
-    assert len(api.tasks(first["id"])) == 16
+    assert len(api.tasks(first["id"])) == 17
     call(site, "graftwork", "run")
     second = api.last_run()
     assert second["id"] != first["id"]

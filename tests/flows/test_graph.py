@@ -48,6 +48,7 @@ def test_the_layout_names_the_outputs_of_dvc_yaml() -> None:
         layout.card("${key}"),
         layout.samples("${key}"),
         layout.source_weights("${item}") / "model.safetensors",
+        layout.trunk_features("${item}"),
         layout.score("${item}"),
         layout.recommendation,
         layout.start("${key}"),

@@ -55,6 +55,7 @@ def stages() -> dict[str, Stage]:
         "augment": _later("augment", "augment"),
         "measure": _later("measure", "measure"),
         "pretrain": _later("pretrain", "pretrain"),
+        "features": _later("features", "features"),
         "score": _later("score", "score"),
         "recommend": _later("recommend", "recommend"),
         "transfer": _later("transfer", "transfer"),

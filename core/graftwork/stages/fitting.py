@@ -18,8 +18,10 @@ from graftwork.search import stack_from
 from graftwork.settings import Training, Use
 from graftwork.source import Source
 from graftwork.stages import Context
+from graftwork.stages.reusing import reuse_of
 from graftwork.strategy import TargetModel, build_strategy
 from graftwork.training import Job
+from graftwork.views import Reuse
 from graftwork.weights import InputContract, digest
 
 
@@ -74,11 +76,17 @@ class Fitting:
             seed=seed,
             progress=progress,
             checkpoints=self.checkpoints(seed),
+            reuse=self.reuse,
         )
 
     def checkpoints(self, seed: int) -> Checkpoints:
         """Return where the training of one seed keeps how far it is."""
         return Checkpoints(self.context.layout.checkpoints(self.name, f"seed-{seed}"), self.key)
+
+    @cached_property
+    def reuse(self) -> Reuse:
+        """Where what frozen parts make of images is kept, for all seeds and strategies."""
+        return reuse_of(self.context, self.contract)
 
     @cached_property
     def key(self) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from graftwork.blas_threads import one_blas_thread
-from graftwork.engine import Normalise
-from graftwork.features import Extracted, extract
+from graftwork.features import Extracted, extract, extract_kept
 from graftwork.files import write_json
 from graftwork.images import LabelledImages
 from graftwork.models import build_model
 from graftwork.reference import for_target
 from graftwork.scoring import SourceScores, score_source, scored_images
-from graftwork.settings import ImageFormat
 from graftwork.stages import Context
 from graftwork.stages.grafting import SourceWeights, load_source_weights
+from graftwork.stages.reusing import trunk_views
 from graftwork.storage import in_format, load_split
 
 
@@ -32,24 +33,26 @@ def score_on(context: Context, weights: SourceWeights, target: LabelledImages) -
     settings = context.settings
     machine, image = context.machine("target"), settings.image_of("target")
     tensors, contract = for_target(settings, context.registry, weights.tensors, weights.contract)
-    normalise = Normalise(contract, machine)
-    shown = _chosen(target, settings.seed, image)
+    views = trunk_views(context, contract, replace(machine, autocast=False))
+    chosen = scored_images(target.labels.numpy(), settings.seed)
+    shown = in_format(target, chosen, image)
     known = None
     if weights.name not in settings.imports:  # of which there are no images
-        known = _chosen(load_split(context.layout.split(weights.name, "train")), settings.seed, image)
+        whole = load_split(context.layout.split(weights.name, "train"))
+        known = in_format(whole, scored_images(whole.labels.numpy(), settings.seed), image)  # as only so they compare
 
-    def look(tensors: dict[str, torch.Tensor], images: LabelledImages) -> Extracted:
+    def built(tensors: dict[str, torch.Tensor]) -> nn.Module:
         model: nn.Module = build_model(settings, context.registry, len(contract.classes), settings.seed)
         model.load_state_dict({**model.state_dict(), **tensors})
-        return extract(machine.place(model), images, normalise, machine)
+        return machine.place(model)
 
-    seen, own, untrained = look(tensors, shown), look(tensors, known) if known else None, look({}, shown)
+    def look(model: nn.Module, images: LabelledImages) -> Extracted:
+        return extract(model, images, views.normalise, machine)
+
+    trained = built(tensors)
+    seen = extract_kept(trained, target, torch.from_numpy(chosen), views) or look(trained, shown)
+    own, untrained = look(trained, known) if known else None, look(built({}), shown)
     with one_blas_thread():  # which for such small matrices is the fastest, too
         return score_source(
             weights.name, seen, own, untrained, shown.labels.numpy(), confidence=settings.evidence.confidence
         )
-
-
-def _chosen(data: LabelledImages, seed: int, image: ImageFormat) -> LabelledImages:
-    """Return the images to score on, in a format; scores of source and target compare only so."""
-    return in_format(data, scored_images(data.labels.numpy(), seed), image)

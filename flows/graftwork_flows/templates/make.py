@@ -17,6 +17,7 @@ IGNORED = (
     "prefect.toml",
     "/data/raw/",
     "/data/prepared/",
+    "/data/features/",
     "/data/origins/",
     "/exported/",
     "/weights/*",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,8 @@ class _Norms(nn.Module):
 @dataclass(frozen=True)
 class AutoRGN:
     """Scale each tensor's learning rate by RGN/max RGN, RGN = ‖gradient‖/‖weight‖, measured over the epoch before."""
+
+    reads_images: ClassVar[bool] = False
 
     @hookimpl
     def prepare_model(self, target: TargetModel) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -24,6 +24,7 @@ def spectral_shrinkage(features: Tensor, k: int) -> Tensor:
 class BSS:
     """Add η · Σ of the k smallest squared singular values of the features: directions that carry nothing fade."""
 
+    reads_images: ClassVar[bool] = False
     eta: Annotated[float, Field(ge=0)] = 1e-3
     k: Annotated[int, Field(ge=1)] = 1
 

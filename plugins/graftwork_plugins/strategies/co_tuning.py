@@ -7,7 +7,7 @@ calibration step.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,7 @@ def relationship(probabilities: Tensor, labels: Tensor, classes: int) -> Tensor:
 class CoTuning:
     """Train the source's head along, on the source classes that a target class resembles."""
 
+    reads_images: ClassVar[bool] = False
     strength: Annotated[float, Field(ge=0)] = 2.3
 
     @hookimpl

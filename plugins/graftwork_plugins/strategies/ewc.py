@@ -7,7 +7,7 @@ of one image*. (The square of the mean gradient is another thing, and near 0 whe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +47,7 @@ class EWC:
     The Fisher information comes from `images` of the source's training images, with their labels.
     """
 
+    reads_images: ClassVar[bool] = False
     strength: Annotated[float, Field(ge=0)] = 1.0
     images: Annotated[int, Field(ge=1)] = 200
 

@@ -7,7 +7,7 @@ norms (ndim ≤ 1) are left out of both sums. It replaces the optimizer's weight
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -34,6 +34,7 @@ class L2SP:
     optimizer that is another method, as AdamW is another than Adam with an L2 term.
     """
 
+    reads_images: ClassVar[bool] = False
     alpha: Annotated[float, Field(ge=0)] = 0.1
     beta: Annotated[float, Field(ge=0)] = 0.01
     decoupled: bool = False

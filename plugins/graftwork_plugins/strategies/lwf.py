@@ -13,6 +13,7 @@ from torch import Tensor
 from graftwork.hookspecs import hookimpl
 from graftwork.source import Needs
 from graftwork.strategy import Step, TargetModel
+from graftwork.training_run import Run
 
 
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -42,11 +43,21 @@ class LwF:
         target.notes["LwF"] = target.source.reference()
 
     @hookimpl
+    def training_started(self, run: Run) -> None:
+        """Let the teacher answer once where it would see the same images at every epoch."""
+        if run.views is not None and not run.augmented and self.strength > 0:
+            run.target.notes["LwF answers"] = run.log_probabilities(run.target.notes["LwF"], run.train)
+
+    @hookimpl
     def loss_terms(self, step: Step) -> Tensor | None:
         """Return the distillation loss; the teacher sees the same augmented images."""
         if self.strength == 0:
             return None
         assert step.features is not None
-        with torch.no_grad():
-            teacher = step.target.notes["LwF"](step.images)
+        known: Tensor | None = step.target.notes.get("LwF answers")
+        if known is not None and step.numbers is not None:
+            teacher = known[step.numbers]
+        else:
+            with torch.no_grad():
+                teacher = step.target.notes["LwF"](step.images)
         return self.strength * distillation(step.target.extra["LwF"](step.features.float()), teacher, self.temperature)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -22,6 +22,7 @@ def _penalised(target: TargetModel) -> list[Tensor]:
 class L1:
     """Add strength · Σ|w| to the loss."""
 
+    reads_images: ClassVar[bool] = False
     strength: Annotated[float, Field(ge=0)] = 1e-5
 
     @hookimpl
@@ -49,6 +50,7 @@ class L1:
 class L2:
     """Add strength/2 · Σw² to the loss; unlike decoupled weight decay, an adaptive optimizer rescales it."""
 
+    reads_images: ClassVar[bool] = False
     strength: Annotated[float, Field(ge=0)] = 1e-4
 
     @hookimpl
