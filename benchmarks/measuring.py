@@ -26,14 +26,16 @@ class Section:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-def interleaved(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each contender in each round; the first, unmeasured round warms up."""
+def interleaved(
+    contenders: dict[str, Callable[[], object]], rounds: int, *, warm_up: bool = True
+) -> dict[str, list[float]]:  # fmt: skip
+    """Return the seconds of each contender in each round; a first, unmeasured round warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(rounds + 1):
+    for number in range(rounds + warm_up):
         for name, run in contenders.items():
             started = time.perf_counter()
             run()
-            if number:
+            if number or not warm_up:
                 seconds[name].append(time.perf_counter() - started)
     return seconds
 

@@ -1,4 +1,4 @@
-"""The default job's fine-tunings – four strategies, five seeds each – one after the other and side by side.
+"""The default job's fine-tunings, for a third of its epochs, one after the other and side by side.
 
 Side by side they are forked processes of one thread each, as many at once as there are cores. Beside it what stacking
 the seeds' parameters (`torch.func`, `vmap`) would give: the same steps of five models in one call.
@@ -38,7 +38,7 @@ def seed_rows(rounds: int = 3) -> list[Row]:
     """Compare whole fine-tunings, then single steps of five models."""
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
-        context = workspace(Path(folder))
+        context = workspace(Path(folder), finetune__epochs="10")
         prepare_for(context, *context.settings.strategies)
         results: dict[str, Results] = {}
 
@@ -55,6 +55,7 @@ def seed_rows(rounds: int = 3) -> list[Row]:
                 "side by side": contender("side by side", 1, cores),
             },
             rounds,
+            warm_up=False,
         )
     best = [min(pair) for pair in zip(seconds["in turn"], seconds["in turn, 1 thread"], strict=True)]
     found = ratios(best, seconds["side by side"])

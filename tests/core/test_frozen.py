@@ -207,13 +207,13 @@ def test_a_view_is_augmented_differs_from_the_others_and_repeats(tmp_path: Path)
     made.target.model.train()
     made.strategy.epoch_started(made.target, 0, torch.optim.SGD([torch.zeros(1)]))
     feed = Feed(made)
-    views = [feed.inputs(epoch) for epoch in range(3)]
+    views = [feed.inputs(epoch, made.target.model) for epoch in range(3)]
     first, second, third = (view.train.stored for view in views if isinstance(view, CachedInputs))
     assert torch.equal(first, third) and not torch.allclose(first, second)
     made.target.model.get_submodule("layer4").requires_grad_(True)
-    assert isinstance(feed.inputs(3), CachedInputs)  # up to the stage before it
+    assert isinstance(feed.inputs(3, made.target.model), CachedInputs)  # up to the stage before it
     made.target.model.requires_grad_(True)
-    assert isinstance(feed.inputs(4), LiveInputs)
+    assert isinstance(feed.inputs(4, made.target.model), LiveInputs)
 
 
 def test_the_name_of_an_entry_changes_with_all_that_decides_it(tmp_path: Path) -> None:
