@@ -58,8 +58,7 @@ def job(folder: Path, name: str, *plugins: object, seed: int = 0, kept: Path | N
     strategy.prepare_model(target)
     reuse = Reuse(FeatureCache(kept), "model", "augmentation", seed=7) if kept else None
     usual = {"target": target, "strategy": strategy, "train": data(24, 1), "validation": data(10, 2), "reuse": reuse}
-    optimizer = "adamw" if name == "mlp" else "sgd"
-    settings = SETTINGS.finetune.model_copy(update={"epochs": 3, "batch_size": 8, "optimizer": optimizer})
+    settings = SETTINGS.finetune.model_copy(update={"epochs": 3, "batch_size": 8, "optimizer": "sgd"})
     settings = settings.model_copy(
         update={k: changes.pop(k) for k in list(changes) if k in type(settings).model_fields}
     )
