@@ -298,7 +298,7 @@ def test_an_interrupted_training_on_activations_ends_with_the_same_bits(
     stop_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
-    monkeypatch.setattr("graftwork.views.BATCH", 10)  # the first stop comes while activations are computed
+    monkeypatch.setattr("graftwork.views.at_once", lambda _: 10)  # the first stop comes while activations are computed
 
     class Stopping(Quiet):
         calls = 0
