@@ -18,7 +18,7 @@ from graftwork.views import Views
 from graftwork.warps import fused
 
 if TYPE_CHECKING:
-    from graftwork.training import Job
+    from graftwork.job import Job
 
 VALIDATED = MOST_AT_ONCE  # activations at a time
 

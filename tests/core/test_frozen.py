@@ -17,13 +17,14 @@ from graftwork.feature_cache import FeatureCache
 from graftwork.features import extract, extract_kept
 from graftwork.hookspecs import hookimpl
 from graftwork.inputs import CachedInputs, Feed, LiveInputs
+from graftwork.job import Job, Trained
 from graftwork.models import build_model, head_tensors
 from graftwork.prefix import HEAD, Prefix, frozen_prefix
 from graftwork.progress import Quiet
 from graftwork.settings import Use
 from graftwork.source import Source
 from graftwork.strategy import Step, Strategy, TargetModel
-from graftwork.training import Job, Trained, train
+from graftwork.training import train
 from graftwork.views import Reuse, Views
 from graftwork_plugins.augmentations import Flip, Shift
 from graftwork_plugins.strategies.bss import BSS

@@ -10,6 +10,7 @@ from graftwork.cost import cost
 from graftwork.engine import at_once, predict
 from graftwork.files import read_json
 from graftwork.images import LabelledImages
+from graftwork.job import Job, Trained
 from graftwork.ledger import Ledger, Trial
 from graftwork.progress import Progress, Quiet
 from graftwork.search import stack_text
@@ -17,7 +18,7 @@ from graftwork.settings import Training, Use
 from graftwork.stages import Context
 from graftwork.stages.fitting import Fitting
 from graftwork.stages.grafting import SourceWeights, graft
-from graftwork.training import Job, Trained, train
+from graftwork.training import train
 
 
 @dataclass
