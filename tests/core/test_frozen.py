@@ -28,6 +28,7 @@ from graftwork.training import train
 from graftwork.views import Reuse, Views
 from graftwork_plugins.augmentations import Flip, Shift
 from graftwork_plugins.strategies.bss import BSS
+from graftwork_plugins.strategies.delta import Delta
 from graftwork_plugins.strategies.feature_extract import FeatureExtract
 from graftwork_plugins.strategies.freeze import Freeze
 from graftwork_plugins.strategies.gradual_unfreeze import GradualUnfreeze
@@ -275,6 +276,27 @@ def test_a_teacher_answers_once_where_images_stay_as_they_are(tmp_path: Path) ->
     assert close(once, live) and len(entries(tmp_path / "kept")) == 1
     calls.clear()
     train(learner("augmented", kept=tmp_path / "kept", augmentation=AUGMENTATION))
+    assert calls == [8] * 9
+
+
+@pytest.mark.parametrize("net_name", ["resnet", "vit"])
+def test_the_source_s_side_of_delta_is_computed_once_where_images_stay_as_they_are(
+    net_name: str, tmp_path: Path
+) -> None:
+    calls: list[int] = []
+
+    def pulled(folder: str, **changes: object) -> Job:
+        made = job(tmp_path / folder, net_name, Delta(), lr=0.01, **changes)  # type: ignore[arg-type]
+        made.target.notes["Delta"].model.register_forward_hook(lambda _m, images, _o: calls.append(len(images[0])))
+        return made
+
+    live = train(pulled("live"))
+    asked = len(calls)
+    once = train(pulled("once", kept=tmp_path / "kept"))
+    assert asked == 9 and calls[asked:] == [4, 24]  # a look at the shapes, then all images
+    assert close(once, live)
+    calls.clear()
+    train(pulled("augmented", kept=tmp_path / "kept", augmentation=AUGMENTATION))
     assert calls == [8] * 9
 
 
