@@ -20,12 +20,13 @@ from benchmarks.measuring import Row, interleaved, ratios, spread
 from graftwork.checkpoints import Checkpoints
 from graftwork.engine import Normalise
 from graftwork.feature_cache import FeatureCache
+from graftwork.job import Job
 from graftwork.labelled_arrays import LabelledArrays
 from graftwork.models import head_tensors
 from graftwork.progress import Quiet
 from graftwork.settings import Training
 from graftwork.strategy import Strategy, TargetModel
-from graftwork.training import Job, train
+from graftwork.training import train
 from graftwork.views import Reuse
 from graftwork_plugins.augmentations import Flip, Shift
 from graftwork_plugins.fashion_mnist import EMBEDDED, FashionMNIST

@@ -15,13 +15,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from graftwork.checkpoints import Checkpoints
 from graftwork.engine import Machine, Normalise
+from graftwork.job import Job
 from graftwork.labelled_arrays import LabelledArrays
 from graftwork.models import head_tensors
 from graftwork.progress import Quiet
 from graftwork.settings import Training
 from graftwork.strategy import Strategy, TargetModel
 from graftwork.torchvision_operators import define_missing
-from graftwork.training import Job, train
+from graftwork.training import train
 from graftwork.weights import InputContract
 from graftwork_plugins.augmentations import Flip
 

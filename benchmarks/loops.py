@@ -22,6 +22,7 @@ from graftwork.choice import default_choice
 from graftwork.contracts import contract_for
 from graftwork.engine import Machine, Normalise, prepare
 from graftwork.images import LabelledImages
+from graftwork.job import Job
 from graftwork.labelled_arrays import LabelledArrays
 from graftwork.models import build_model, head_tensors
 from graftwork.params_file import load_settings
@@ -31,7 +32,7 @@ from graftwork.seeds import generator
 from graftwork.settings import Training
 from graftwork.strategy import Strategy, TargetModel
 from graftwork.torchvision_operators import define_missing
-from graftwork.training import Job, train
+from graftwork.training import train
 from graftwork_plugins.augmentations import Flip, Shift
 from graftwork_plugins.fashion_mnist import EMBEDDED, FashionMNIST
 

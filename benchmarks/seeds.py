@@ -22,13 +22,14 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 
 from benchmarks.embedded import prepare_for, workspace
 from benchmarks.measuring import Row, interleaved, ratios, spread
+from graftwork.job import Trained
 from graftwork.models import build_model
 from graftwork.progress import Progress
 from graftwork.side_by_side import side_by_side
 from graftwork.stages import Context
 from graftwork.stages.finetune import load_fitting
 from graftwork.stages.fitting import Fitting
-from graftwork.training import Trained, train
+from graftwork.training import train
 
 AIM, STEPS = 1.5, 20
 Results = list[Trained]

@@ -14,6 +14,7 @@ from benchmarks.measuring import Row, interleaved, ratios, spread
 from graftwork.checkpoints import Checkpoints
 from graftwork.engine import Normalise, prepare
 from graftwork.hookspecs import hookimpl
+from graftwork.job import Job
 from graftwork.labelled_arrays import LabelledArrays
 from graftwork.models import head_tensors
 from graftwork.progress import Quiet
@@ -22,7 +23,7 @@ from graftwork.settings import Engine, Training
 from graftwork.source import Source
 from graftwork.strategy import Step, Strategy, TargetModel
 from graftwork.torchvision_operators import define_missing
-from graftwork.training import Job, _Loop
+from graftwork.training import _Loop
 from graftwork.training_run import Run
 from graftwork.weights import InputContract
 from graftwork_plugins.augmentations import Flip

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from graftwork.files import atomic_file, atomic_folder, sha256_of_file, write_json
+from graftwork.tensors import storable
 
 EVERY_SECONDS = 5.0
 MANIFEST = "manifest.json"
@@ -46,10 +47,7 @@ class Checkpoints:
         checkpoint = snapshot()
         with atomic_folder(self.folder / "newest") as folder:
             for name, tensors in checkpoint.tensors.items():
-                save_file(
-                    {key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()},
-                    folder / f"{name}.safetensors",
-                )
+                save_file(storable(tensors), folder / f"{name}.safetensors")
             write_json(folder / "state.json", dict(checkpoint.state))
             write_json(folder / MANIFEST, {file.name: sha256_of_file(file) for file in sorted(folder.iterdir())})
         self._saved_at = time.monotonic()
@@ -71,7 +69,7 @@ class Checkpoints:
         """Write the best weights so far beside the checkpoints, for a training that went wrong."""
         path = self.folder / "last-good.safetensors"
         with atomic_file(path) as temporary:
-            save_file({key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()}, temporary)
+            save_file(storable(tensors), temporary)
         return path
 
     def remove(self) -> None:

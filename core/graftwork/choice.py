@@ -60,7 +60,8 @@ def device_of(engine: Engine) -> Literal["cpu", "cuda"]:
 def recorded_choice(settings: Settings, layout: Layout, data: str) -> Choice:
     """Return what the measure stage chose for a data set, or what params.yaml pins where it pins everything.
 
-    Raises StateError where something is open and nothing was chosen yet.
+    Where it chose several trainings at once, they are as many as this machine has cores, which decides no bits. Raises
+    StateError where something is open and nothing was chosen yet.
     """
     if not settings.engine.open and (settings.engine.device != "auto" or not layout.engine(data).exists()):
         return default_choice(settings.engine)
@@ -70,7 +71,10 @@ def recorded_choice(settings: Settings, layout: Layout, data: str) -> Choice:
             expected=f"what engine.{settings.engine.open[0]}: auto in params.yaml stands for",
             fix="graftwork measure, or pin every key of engine",
         )  # fmt: skip
-    return read_choice(layout, data)
+    found = read_choice(layout, data)
+    if found.side_by_side > 1 and settings.engine.side_by_side == "auto":
+        return found.model_copy(update={"side_by_side": usable_cores()})
+    return found
 
 
 def read_choice(layout: Layout, data: str) -> Choice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from graftwork.choice import Choice
 from graftwork.errors import StateError
 from graftwork.images import LabelledImages
 from graftwork.weights import InputContract
+
+PIXELS_AT_ONCE, LEAST_AT_ONCE, MOST_AT_ONCE = 2**21, 16, 256  # so that asking takes less memory than training
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,17 @@ class Normalise:
         return scaled.sub_(self._offset)
 
 
+def at_once(shape: tuple[int, ...]) -> int:
+    """Return of how many images (C, H, W) a model is asked at once where nothing is learned: fewer of larger ones."""
+    return max(LEAST_AT_ONCE, min(MOST_AT_ONCE, PIXELS_AT_ONCE // math.prod(shape[1:])))
+
+
 @torch.inference_mode()
-def predict(
-    model: nn.Module, data: LabelledImages, normalise: Normalise, machine: Machine, batch_size: int = 512
-) -> Tensor:
+def predict(model: nn.Module, data: LabelledImages, normalise: Normalise, machine: Machine) -> Tensor:
     """Return class probabilities (images, classes) as float32 on the CPU; the model stays in evaluation mode."""
     model.eval()
     parts = []
-    for images, _ in data.batches(batch_size):
+    for images, _ in data.batches(at_once(data.shape)):
         with machine.precision():
             logits = model(normalise(images.to(machine.device)))
         parts.append(logits.float().softmax(dim=1).cpu())

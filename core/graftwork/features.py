@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from graftwork.engine import Machine, Normalise
+from graftwork.engine import Machine, Normalise, at_once
 from graftwork.feature_cache import Activations
 from graftwork.images import LabelledImages
 from graftwork.prefix import HEAD, Prefix, frozen_prefix
@@ -79,14 +79,14 @@ def _answered(found: Prefix, kept: Activations, rows: Tensor, machine: Machine, 
 
 @torch.no_grad()
 def extract(
-    model: nn.Module, data: LabelledImages, normalise: Normalise, machine: Machine, batch_size: int = 256
+    model: nn.Module, data: LabelledImages, normalise: Normalise, machine: Machine
 ) -> Extracted:  # fmt: skip
     """Run a model over images, in evaluation mode and without augmentation; its modes are left as they were."""
     taps, modes = Taps(), {name: module.training for name, module in model.named_modules()}
     handle = taps.watch_features(model)
     model.eval()
     features, answers = [], []
-    for images, _ in data.batches(batch_size):
+    for images, _ in data.batches(at_once(data.shape)):
         logits = model(normalise(images.to(machine.device)))
         assert taps.features is not None
         features.append(taps.features.float().cpu())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from graftwork.engine import Machine, predict
+from graftwork.engine import MOST_AT_ONCE, Machine, predict
 from graftwork.feature_cache import Activations
 from graftwork.prefix import Prefix, frozen_prefix
 from graftwork.soft_labels import Blend, Mixing, augmented
@@ -18,9 +18,9 @@ from graftwork.views import Views
 from graftwork.warps import fused
 
 if TYPE_CHECKING:
-    from graftwork.training import Job
+    from graftwork.job import Job
 
-VALIDATED = 512  # activations at a time
+VALIDATED = MOST_AT_ONCE  # activations at a time
 
 
 class Shown(NamedTuple):

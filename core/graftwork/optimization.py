@@ -67,6 +67,15 @@ def restore_optimizer(
         else:
             held = value.item() if value.dtype in (torch.float64, torch.int64) else value.clone()
         optimizer.state[parameter][key] = held
+    _complete_momentum(optimizer)
+
+
+def _complete_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Give parameters that just began to train the zero momentum which their first step means; fused SGD wants all."""
+    states = [optimizer.state[parameter] for parameter in optimizer.state]
+    if any("momentum_buffer" in state for state in states):
+        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+            optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
 
 
 def _as_tensor(value: Tensor | float) -> Tensor:

@@ -25,6 +25,7 @@ from graftwork.engine import Machine, Normalise
 from graftwork.errors import Interrupted
 from graftwork.hookspecs import hookimpl
 from graftwork.images import LabelledImages
+from graftwork.job import Job, Trained
 from graftwork.labelled_arrays import LabelledArrays
 from graftwork.manifest import match, plain_name, with_trainable
 from graftwork.models import head_tensors
@@ -34,7 +35,7 @@ from graftwork.settings import Training
 from graftwork.source import Source, SourceModel
 from graftwork.strategy import Step, Strategy, TargetModel
 from graftwork.torchvision_operators import define_missing
-from graftwork.training import Job, Trained, train
+from graftwork.training import train
 from graftwork.training_run import Tensors
 from graftwork.weights import InputContract
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,73 +12,20 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from graftwork.calibration import fit_temperature
-from graftwork.checkpoints import Checkpoint, Checkpoints
+from graftwork.checkpoints import Checkpoint
 from graftwork.class_weights import class_weights
-from graftwork.engine import Machine, Normalise, predict, watched
+from graftwork.engine import predict, watched
 from graftwork.errors import TrainingError
 from graftwork.images import LabelledImages
 from graftwork.inputs import Feed, Inputs, Shown
+from graftwork.job import Job, Trained
 from graftwork.optimization import build_optimizer, optimizer_state, restore_optimizer, set_learning_rate
 from graftwork.plan import PlannedEpoch, plan
-from graftwork.progress import Progress
 from graftwork.sampling import epoch_order
 from graftwork.seeds import derived_seed, generator
-from graftwork.settings import Training
 from graftwork.soft_labels import soft_cross_entropy, soft_labels
-from graftwork.strategy import Step, Strategy, TargetModel
-from graftwork.training_run import Outcome, Run, Tensors
-from graftwork.views import Reuse, Views
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The weights to be delivered, how well they do on validation, and how training went."""
-
-    tensors: Tensors
-    validation_accuracy: float
-    temperature: float  # by which validation's probabilities are calibrated best
-    history: list[dict[str, float]]  # a row for each validated epoch
-    best_epoch: int  # 0 where the weights don't come from one epoch
-    seconds: float
-    notes: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that one training needs; the test images are not among it."""
-
-    target: TargetModel
-    strategy: Strategy
-    train: LabelledImages
-    validation: LabelledImages
-    augmentation: Sequence[Any]
-    normalise: Normalise
-    training: Training
-    machine: Machine
-    seed: int
-    progress: Progress
-    checkpoints: Checkpoints
-    reuse: Reuse | None = None  # where activations of frozen parts are kept; None: the whole model runs at every step
-
-    @cached_property
-    def run(self) -> Run:
-        """What the strategy sees of it."""
-        train, balanced = self.train.to(self.machine.device), self.training.balances
-        weights = class_weights("balanced" if balanced else "none", train.labels)
-        full = replace(self.machine, autocast=False)
-        keeps = self.reuse if self.training.cached_views else None
-        views = Views(keeps, (), self.normalise, full, self.progress) if keeps else None
-        return Run(
-            self.target,
-            train,
-            self.validation,
-            self.normalise,
-            self.machine,
-            self.seed,
-            weights,
-            views,
-            bool(self.augmentation),
-        )
+from graftwork.strategy import Step, TargetModel
+from graftwork.training_run import Outcome, Tensors
 
 
 def train(job: Job) -> Trained:

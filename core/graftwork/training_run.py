@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from graftwork.anatomy import batch_norms
-from graftwork.engine import Machine, Normalise, predict
+from graftwork.engine import Machine, Normalise, at_once, predict
 from graftwork.features import Extracted, extract, extract_once
 from graftwork.images import LabelledImages
 from graftwork.strategy import TargetModel
@@ -33,9 +33,9 @@ class Run:
     views: Views | None = None  # where features are kept, in full precision; None: nowhere
     augmented: bool = True  # whether training sees the images otherwise than they are
 
-    def batches(self, data: LabelledImages, size: int = 256) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, data: LabelledImages, size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalised images (batch, channels, height, width) and labels (batch,), without augmentation."""
-        for images, labels in data.batches(size):
+        for images, labels in data.batches(size or at_once(data.shape)):
             device = self.machine.device
             yield self.normalise(images.to(device)), labels.to(device)
 

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from graftwork.checkpoints import fingerprint
-from graftwork.engine import Machine, Normalise
+from graftwork.engine import Machine, Normalise, at_once
 from graftwork.feature_cache import Activations, FeatureCache
 from graftwork.images import LabelledImages
 from graftwork.prefix import Prefix
 from graftwork.progress import Progress
 from graftwork.seeds import generator
 
-BATCH = 256
 PROBED = 4  # images that a frozen part is looked for with
 
 
@@ -72,7 +71,7 @@ class Views:
     def computed(self, prefix: Prefix, data: LabelledImages, view: int | None) -> Iterator[Tensor]:
         """Yield the activations of a view, batch by batch."""
         draws = generator(self.machine.device, self.reuse.seed, "view", -1 if view is None else view)
-        for images, _ in data.batches(BATCH):
+        for images, _ in data.batches(at_once(data.shape)):
             self.progress.check()
             images = images.to(self.machine.device)
             for augment in () if view is None else self.augmentation:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from graftwork.errors import StateError, WeightsError
 from graftwork.files import atomic_file
+from graftwork.tensors import storable
 
 METADATA_KEY = "graftwork"  # one key: safetensors writes several in no fixed order
 
@@ -38,7 +39,7 @@ class InputContract(BaseModel):
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor], contract: InputContract) -> None:
     """Write tensors with their contract, atomically; equal content is equal bytes."""
-    plain = {name: t.detach().to("cpu").contiguous().clone() for name, t in tensors.items()}
+    plain = storable(tensors)
     stored = contract.model_dump(mode="json") | {"sha256": digest(plain)}
     with atomic_file(path) as temporary:
         save_file(plain, temporary, metadata={METADATA_KEY: json.dumps(stored, sort_keys=True)})

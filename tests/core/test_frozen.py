@@ -17,16 +17,18 @@ from graftwork.feature_cache import FeatureCache
 from graftwork.features import extract, extract_kept
 from graftwork.hookspecs import hookimpl
 from graftwork.inputs import CachedInputs, Feed, LiveInputs
+from graftwork.job import Job, Trained
 from graftwork.models import build_model, head_tensors
 from graftwork.prefix import HEAD, Prefix, frozen_prefix
 from graftwork.progress import Quiet
 from graftwork.settings import Use
 from graftwork.source import Source
 from graftwork.strategy import Step, Strategy, TargetModel
-from graftwork.training import Job, Trained, train
+from graftwork.training import train
 from graftwork.views import Reuse, Views
 from graftwork_plugins.augmentations import Flip, Shift
 from graftwork_plugins.strategies.bss import BSS
+from graftwork_plugins.strategies.delta import Delta
 from graftwork_plugins.strategies.feature_extract import FeatureExtract
 from graftwork_plugins.strategies.freeze import Freeze
 from graftwork_plugins.strategies.gradual_unfreeze import GradualUnfreeze
@@ -58,8 +60,7 @@ def job(folder: Path, name: str, *plugins: object, seed: int = 0, kept: Path | N
     strategy.prepare_model(target)
     reuse = Reuse(FeatureCache(kept), "model", "augmentation", seed=7) if kept else None
     usual = {"target": target, "strategy": strategy, "train": data(24, 1), "validation": data(10, 2), "reuse": reuse}
-    optimizer = "adamw" if name == "mlp" else "sgd"
-    settings = SETTINGS.finetune.model_copy(update={"epochs": 3, "batch_size": 8, "optimizer": optimizer})
+    settings = SETTINGS.finetune.model_copy(update={"epochs": 3, "batch_size": 8, "optimizer": "sgd"})
     settings = settings.model_copy(
         update={k: changes.pop(k) for k in list(changes) if k in type(settings).model_fields}
     )
@@ -278,6 +279,27 @@ def test_a_teacher_answers_once_where_images_stay_as_they_are(tmp_path: Path) ->
     assert calls == [8] * 9
 
 
+@pytest.mark.parametrize("net_name", ["resnet", "vit"])
+def test_the_source_s_side_of_delta_is_computed_once_where_images_stay_as_they_are(
+    net_name: str, tmp_path: Path
+) -> None:
+    calls: list[int] = []
+
+    def pulled(folder: str, **changes: object) -> Job:
+        made = job(tmp_path / folder, net_name, Delta(), lr=0.01, **changes)  # type: ignore[arg-type]
+        made.target.notes["Delta"].model.register_forward_hook(lambda _m, images, _o: calls.append(len(images[0])))
+        return made
+
+    live = train(pulled("live"))
+    asked = len(calls)
+    once = train(pulled("once", kept=tmp_path / "kept"))
+    assert asked == 9 and calls[asked:] == [4, 24]  # a look at the shapes, then all images
+    assert close(once, live)
+    calls.clear()
+    train(pulled("augmented", kept=tmp_path / "kept", augmentation=AUGMENTATION))
+    assert calls == [8] * 9
+
+
 @pytest.mark.parametrize("damage", ["bytes", "cut", "entry", "gone"])
 def test_a_damaged_entry_is_computed_anew(damage: str, tmp_path: Path) -> None:
     whole = train(job(tmp_path / "1", "mlp", Freeze(), kept=tmp_path / "kept"))
@@ -299,7 +321,7 @@ def test_an_interrupted_training_on_activations_ends_with_the_same_bits(
     stop_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
-    monkeypatch.setattr("graftwork.views.BATCH", 10)  # the first stop comes while activations are computed
+    monkeypatch.setattr("graftwork.views.at_once", lambda _: 10)  # the first stop comes while activations are computed
 
     class Stopping(Quiet):
         calls = 0

@@ -180,7 +180,9 @@ def test_a_stop_request_ends_training_and_its_threads_and_it_goes_on_with_the_sa
     assert different(whole.tensors, resumed.tensors) == [] and whole.history == resumed.history
 
 
-def test_what_looks_at_a_few_batches_or_fails_at_one_leaves_no_thread(tmp_path: Path) -> None:
+def test_what_looks_at_a_few_batches_or_fails_at_one_leaves_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Failing(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("in the model")
@@ -188,8 +190,10 @@ def test_what_looks_at_a_few_batches_or_fails_at_one_leaves_no_thread(tmp_path: 
     job = tiny_job(tmp_path, train=grey()[1])
     images, labels = next(job.run.batches(job.run.train, 4))
     assert images.shape == (4, 1, 8, 8) and torch.equal(labels, LABELS[:4]) and decoding_threads() == []
+    monkeypatch.setattr("graftwork.engine.MOST_AT_ONCE", 4)
+    monkeypatch.setattr("graftwork.engine.LEAST_AT_ONCE", 4)
     with pytest.raises(RuntimeError, match="in the model") as kept:
-        predict(Failing(), job.train, job.normalise, job.machine, batch_size=4)
+        predict(Failing(), job.train, job.normalise, job.machine)
     assert decoding_threads() == [] and kept.tb is not None
 
 

@@ -13,12 +13,13 @@ from graftwork.checkpoints import Checkpoints
 from graftwork.choice import default_choice
 from graftwork.engine import Normalise, prepare
 from graftwork.errors import Interrupted, TrainingError
+from graftwork.job import Job
 from graftwork.labelled_arrays import LabelledArrays
 from graftwork.models import build_model, head_tensors
 from graftwork.optimization import build_optimizer, set_learning_rate
 from graftwork.progress import Quiet
 from graftwork.strategy import Strategy, TargetModel
-from graftwork.training import Job, train
+from graftwork.training import train
 from graftwork_plugins.augmentations import Flip, Shift
 from tests.core import tiny
 from tests.core.small import CONTRACT, REGISTRY, SETTINGS, data

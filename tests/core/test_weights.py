@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from graftwork.errors import StateError, WeightsError
+from graftwork.tensors import storable
 from graftwork.weights import load_weights, save_weights
 from tests.core.tiny import CONTRACT
 
@@ -109,3 +110,11 @@ def test_a_pickle_is_refused_without_being_opened(tmp_path: Path) -> None:
 def test_missing_weights_say_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="graftwork run"):
         load_weights(tmp_path / "file")
+
+
+def test_only_what_shares_memory_is_copied_on_its_way_to_a_file() -> None:
+    whole = torch.arange(12.0)
+    stored = storable({"whole": whole, "tied": whole, "part": whole[:3], "turned": whole.view(3, 4).T})
+    assert stored["whole"].data_ptr() == whole.data_ptr()
+    assert len({tensor.data_ptr() for tensor in stored.values()}) == 4
+    assert all(tensor.is_contiguous() for tensor in stored.values()) and torch.equal(stored["tied"], whole)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from graftwork.checkpoints import Checkpoints, fingerprint
 from graftwork.engine import Machine, Normalise
 from graftwork.images import LabelledImages
+from graftwork.job import Job
 from graftwork.labelled_arrays import LabelledArrays
 from graftwork.manifest import match
 from graftwork.models import head_tensors
@@ -19,7 +20,6 @@ from graftwork.progress import Quiet
 from graftwork.settings import Training
 from graftwork.source import SourceModel
 from graftwork.strategy import Step, Strategy, TargetModel
-from graftwork.training import Job
 from graftwork.weights import InputContract
 
 MACHINE = Machine(torch.device("cpu"), autocast=False, memory_format=torch.contiguous_format)

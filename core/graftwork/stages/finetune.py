@@ -8,6 +8,7 @@ from typing import Any
 
 from graftwork.files import atomic_folder, read_json, write_json, write_text
 from graftwork.histories import history_csv
+from graftwork.job import Trained
 from graftwork.ledger import Ledger
 from graftwork.progress import Progress, Quiet
 from graftwork.side_by_side import side_by_side
@@ -17,7 +18,7 @@ from graftwork.stages.source_kit import load_source
 from graftwork.stages.trials import trial_of
 from graftwork.storage import load_split
 from graftwork.timings import write_timing
-from graftwork.training import Trained, train
+from graftwork.training import train
 from graftwork.weights import load_weights, save_weights
 
 

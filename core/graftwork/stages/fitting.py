@@ -12,6 +12,7 @@ from torch import Tensor
 from graftwork.checkpoints import Checkpoints, fingerprint
 from graftwork.engine import Machine, Normalise
 from graftwork.images import LabelledImages
+from graftwork.job import Job
 from graftwork.models import build_model, head_tensors
 from graftwork.progress import Progress
 from graftwork.search import stack_from
@@ -20,7 +21,6 @@ from graftwork.source import Source
 from graftwork.stages import Context
 from graftwork.stages.reusing import reuse_of
 from graftwork.strategy import TargetModel, build_strategy
-from graftwork.training import Job
 from graftwork.views import Reuse
 from graftwork.weights import InputContract, digest
 

@@ -11,12 +11,13 @@ from graftwork.engine import Normalise, predict
 from graftwork.files import read_json, write_json, write_text
 from graftwork.histories import history_csv
 from graftwork.images import LabelledImages
+from graftwork.job import Job
 from graftwork.models import build_model, head_tensors
 from graftwork.stages import Context
 from graftwork.storage import load_split
 from graftwork.strategy import Strategy, TargetModel
 from graftwork.timings import write_timing
-from graftwork.training import Job, train
+from graftwork.training import train
 from graftwork.weights import InputContract, load_weights, save_weights
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from graftwork.channel_statistics import statistics
 from graftwork.cost import cost
-from graftwork.engine import predict
+from graftwork.engine import at_once, predict
 from graftwork.files import read_json
 from graftwork.images import LabelledImages
+from graftwork.job import Job, Trained
 from graftwork.ledger import Ledger, Trial
 from graftwork.progress import Progress, Quiet
 from graftwork.search import stack_text
@@ -17,7 +18,7 @@ from graftwork.settings import Training, Use
 from graftwork.stages import Context
 from graftwork.stages.fitting import Fitting
 from graftwork.stages.grafting import SourceWeights, graft
-from graftwork.training import Job, Trained, train
+from graftwork.training import train
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Trials:
     def _card(self) -> dict[str, Any]:
         """Return the card of these images: the target's, with their own counts and statistics."""
         card = read_json(self.context.layout.card("target"))
-        mean, std = statistics(images.numpy() for images, _ in self.train.batches(256))
+        mean, std = statistics(images.numpy() for images, _ in self.train.batches(at_once(self.train.shape)))
         counts = self.train.labels.bincount(minlength=len(card["classes"])).tolist()
         return {**card, "splits": {**card["splits"], "train": counts}, "mean": mean, "std": std}
 

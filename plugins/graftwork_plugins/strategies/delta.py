@@ -16,10 +16,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from graftwork.hookspecs import hookimpl
+from graftwork.kept_maps import KeptMaps, Maps, keep_maps
 from graftwork.linear_heads import class_mean_head
 from graftwork.strategy import Step, TargetModel
 from graftwork.taps import Taps, stage_channels
 from graftwork.training_run import Run
+from graftwork.weights import digest
 
 SMOOTHING = 0.1  # without it the gradient vanishes where the classes are far apart
 
@@ -30,10 +32,18 @@ class _Reference:
     taps: Taps
     weights: list[Tensor]  # of the channels of each stage
     fresh: list[nn.Parameter]
+    kept: KeptMaps | None = None
 
-    def maps(self, images: Tensor) -> tuple[Tensor, ...]:
+    def maps(self, images: Tensor) -> Maps:
         self.model(images)
         return self.taps.maps
+
+    def wanted(self, step: Step) -> Maps:
+        """Return the source's maps for a step's images; it runs only where they aren't kept."""
+        if self.kept is not None and step.numbers is not None:
+            return self.kept.of(step.numbers)
+        with torch.no_grad():
+            return self.maps(step.images)
 
 
 def channels_last(feature_map: Tensor, channels: int) -> Tensor:
@@ -68,8 +78,9 @@ class Delta:
 
     @hookimpl
     def training_started(self, run: Run) -> None:
-        """Weigh the channels."""
+        """Weigh the channels; compute the source's maps once where it would see the same images at every epoch."""
         known: _Reference = run.target.notes["Delta"]
+        known.kept = keep_maps(run, known.maps, digest(known.model.state_dict())) if self.alpha else None
         if self.attention == "channel":
             known.weights = _attention(known, run)
         known.weights = [weights.to(run.machine.device) for weights in known.weights]
@@ -81,9 +92,7 @@ class Delta:
             return None
         known: _Reference = step.target.notes["Delta"]
         penalty = self.beta * torch.stack([p.square().sum() for p in known.fresh]).sum() if known.fresh else 0.0
-        with torch.no_grad():
-            wanted = known.maps(step.images)
-        for now, then, weights in zip(step.maps, wanted, known.weights, strict=True):
+        for now, then, weights in zip(step.maps, known.wanted(step), known.weights, strict=True):
             difference = channels_last(now, len(weights)).float() - channels_last(then, len(weights)).float()
             penalty = penalty + self.alpha * (difference.square().mean(dim=(0, 1)) * weights).sum()
         return penalty if isinstance(penalty, Tensor) else None

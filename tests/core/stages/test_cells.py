@@ -12,6 +12,7 @@ import pytest
 from graftwork import label_curves
 from graftwork.errors import DataError, SettingsError
 from graftwork.files import read_json
+from graftwork.job import Job, Trained
 from graftwork.ledger import Ledger
 from graftwork.settings import Settings
 from graftwork.splits import label_budgets
@@ -20,7 +21,7 @@ from graftwork.stages.cells import REPEATABLE
 from graftwork.stages.fetch import load_raw
 from graftwork.storage import load_split
 from graftwork.sweep_findings import find_sweep
-from graftwork.training import Job, Trained, train
+from graftwork.training import train
 from tests.core.small import STRATIFIED
 from tests.core.tiny_workspace import run, tiny_settings, workspace
 

@@ -147,6 +147,19 @@ def test_training_without_a_choice_says_what_to_do_and_predicting_takes_the_defa
     assert usable_choice(settings, layout, "target").precision == "float32"
 
 
+def test_several_at_once_are_as_many_as_there_are_cores_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, layout = tiny_settings(engine={**AUTO, "side_by_side": "auto"}), Layout(tmp_path)
+    chosen = Choice(
+        device="cpu", threads=1, precision="float32", memory_format="contiguous", compile=False, side_by_side=2
+    )
+    layout.engine("target").parent.mkdir(parents=True)
+    write_json(layout.engine("target"), chosen.model_dump())
+    monkeypatch.setattr("graftwork.choice.usable_cores", lambda: 12)
+    assert recorded_choice(settings, layout, "target").side_by_side == 12
+    pinned = settings.model_copy(update={"engine": settings.engine.model_copy(update={"side_by_side": 3})})
+    assert recorded_choice(pinned, layout, "target").side_by_side == 2
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpus_choice_is_refused_where_there_is_none_but_one_can_predict(tmp_path: Path) -> None:
     settings, layout = tiny_settings(engine={**AUTO, "device": "auto"}), Layout(tmp_path)

@@ -11,6 +11,7 @@ import pytest
 from graftwork.errors import SettingsError, StateError
 from graftwork.files import read_json, write_json
 from graftwork.hookspecs import hookimpl
+from graftwork.job import Job, Trained
 from graftwork.ledger import Ledger
 from graftwork.registry import load_plugins
 from graftwork.scoring import SourceScores
@@ -19,7 +20,7 @@ from graftwork.settings import Import, Use
 from graftwork.stages import Context, trials
 from graftwork.stages.recommend import own_search, stack_of
 from graftwork.storage import load_split
-from graftwork.training import Job, Trained, train
+from graftwork.training import train
 from tests.core.tiny_workspace import run, tiny_settings, workspace
 
 FULL_COPY = (Use.model_validate("full_copy"),)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from graftwork.images import LabelledImages
+from graftwork.job import Job, Trained
 from graftwork.labelled_arrays import LabelledArrays
 from graftwork.ledger import Ledger, Trial
 from graftwork.progress import Quiet
@@ -20,7 +21,7 @@ from graftwork.stages.finetune import load_fitting
 from graftwork.stages.grafting import load_source_weights
 from graftwork.stages.trials import Trials, trial_key
 from graftwork.storage import load_split
-from graftwork.training import Job, Trained, train
+from graftwork.training import train
 from tests.core.tiny_workspace import STRATEGIES, run, tiny_settings, workspace
 
 
