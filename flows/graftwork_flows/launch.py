@@ -95,6 +95,7 @@ def measure_anew(root: Path, *, wait_seconds: float, quiet: bool) -> None:
 
     with begin(root, goals=("measure",), wait_seconds=wait_seconds, what="graftwork measure") as run:
         run.computing.submit(_forget, run.context).result()
+        run.pipeline.look_again()
         run_plainly(run, lambda stage: LineProgress(stage, run.stop, quiet))
         run.stop.check()
         if run.failures:

@@ -93,6 +93,10 @@ class Pipeline:
             self._settled = not any(self._loaded[node.name].changed() for node in nodes)
         return not self._settled
 
+    def look_again(self) -> None:
+        """Let DVC be asked of each stage, as a file was changed since `changed` looked."""
+        self._settled = False
+
     def run(self, node: Node, compute: Callable[[], None], *, force: bool = False) -> Outcome:
         """Bring one stage up to date: leave it, restore it from DVC's cache, or compute and record it."""
         if self._settled and not force:
