@@ -75,8 +75,8 @@ What a strategy adds to a training step: the same batch with it and without, in 
     "seeds": (
         seed_rows,
         """\
-The default job's fine-tuning part: four strategies with five seeds each, for 10 of its 30 epochs, in turn and side by
-side in forked processes; and, as the alternative that was not taken, five models whose parameters are stacked.""",
+The default job's fine-tuning part: four strategies with five seeds each, in turn on all cores and side by side in
+forked processes; and, as the alternative that was not taken, five models whose parameters are stacked.""",
     ),
     "frozen": (
         frozen_rows,

@@ -124,9 +124,12 @@ class Net:
         loop._set_modes(loop.plan[0], 0)
         draws, own = generator(machine.device, 0), generator(machine.device, 1)
 
+        inputs, order = loop.feed.inputs(0, loop.model), torch.arange(self.batch)
+
         def turn() -> None:
             for _ in range(self.steps):
-                loop._step(train.images, train.labels, draws, own)
+                for shown in inputs.stream(order, self.batch, draws):
+                    loop._step(inputs, shown, order, own)
 
         return turn
 

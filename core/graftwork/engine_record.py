@@ -36,8 +36,8 @@ class Record:
 
     def sentence(self) -> str:
         """Say in one line what was chosen, why, and where."""
-        where = f" (measured on {self.machine})" if self.machine else ""
-        return f"{self.choice}: {'; '.join(self.reasons)}{where}"
+        where = f", on {self.machine}" if self.machine else ""
+        return f"chosen: {self.choice}{where}; {'; '.join(self.reasons)}"
 
     def save(self, layout: Layout, data: str) -> None:
         """Write weights/engine/<data>.json and report/engine/<data>.json."""

@@ -16,6 +16,7 @@ app = typer.Typer(
     name="graftwork",
     help="Graft trained weights onto new tasks, and learn with evidence whether it helped.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # its panels take longer to import than the rest
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
