@@ -39,8 +39,8 @@ the model itself: the last row says how much of the processor ours uses.""",
     "peers": (
         peers,
         """\
-One transfer by different libraries: test_resnet, its head for two epochs, then all of it for two, on 8,990 images of
-five classes of Fashion-MNIST (28 px, flipped at random) from weights of the other five; the same batch size (128), 280
+One transfer by different libraries: test_resnet, its head for two epochs, then all of it for two, on 4,096 images of
+five classes of Fashion-MNIST (28 px, flipped at random) from weights of the other five; the same batch size (128), 128
 steps, AdamW and highest learning rate for all. Round by round another seed, judged on the same 1,000 test images; the
 last column is the mean difference, seed by seed, with Student's interval: where it holds 0, accuracy is equal within
 noise. Libraries: `pip install -r benchmarks/peers.txt`.""",

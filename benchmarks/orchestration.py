@@ -24,7 +24,7 @@ IMPORTS = (
 )
 
 
-def orchestration_rows(rounds: int = 3) -> list[Row]:
+def orchestration_rows(rounds: int = 2) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "workspace"
         _call(Path(folder), "graftwork", "init", str(root))

@@ -1,6 +1,6 @@
 """One transfer that any library can do: a small ResNet, its head for two epochs, then all of it for two.
 
-The source model knows trousers, coats, sandals, shirts and sneakers; the target is the 8,990 training images of the
+The source model knows trousers, coats, sandals, shirts and sneakers; the target is training images of the
 other five embedded classes, 28 pixels, grey, flipped at random. Everyone gets the same starting weights, batch size,
 number of steps, kind of optimizer (AdamW) and highest learning rate, and is judged on the same 1,000 test images.
 """

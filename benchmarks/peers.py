@@ -35,7 +35,7 @@ LIBRARIES: dict[str, tuple[str, Contender]] = {
 HEAD = ("who", "seconds", "tutorial's seconds / its", "test accuracy, %", "points over the tutorial's, 95 %")
 
 
-def peers(rounds: int = 3, images: int | None = None) -> Section:
+def peers(rounds: int = 3, images: int | None = 4096) -> Section:
     """Return the table of all contenders, and below it who is missing."""
     with tempfile.TemporaryDirectory() as folder:
         job = PeerJob.prepare(Path(folder), images)

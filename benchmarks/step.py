@@ -137,7 +137,7 @@ class Net:
 NETS = (Net("test_resnet", 28, 1, 256, steps=8), Net("resnet18", 32, 3, 128, steps=2))
 
 
-def step_rows(rounds: int = 9) -> list[Row]:
+def step_rows(rounds: int = 4) -> list[Row]:
     """Compare each stack's step with a plain one's, and DELTA's with a plain step and a forward pass."""
     define_missing()
     rows = []
