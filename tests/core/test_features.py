@@ -24,10 +24,11 @@ def test_features_are_what_the_head_gets_and_probabilities_what_it_makes_of_them
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 10, 11])
-def test_batches_change_nothing(batch_size: int) -> None:
+def test_batches_change_nothing(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     data = stripes(10)
     whole = extract(tiny_net(), data, NORMALISE, MACHINE)
-    parts = extract(tiny_net(), data, NORMALISE, MACHINE, batch_size)
+    monkeypatch.setattr("graftwork.features.at_once", lambda _: batch_size)
+    parts = extract(tiny_net(), data, NORMALISE, MACHINE)
     torch.testing.assert_close(parts.features, whole.features)
     torch.testing.assert_close(parts.probabilities, whole.probabilities)
 
