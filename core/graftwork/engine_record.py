@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from graftwork.cache_folder import cache_folder
 from graftwork.checkpoints import fingerprint
 from graftwork.choice import Choice
 from graftwork.errors import StateError
 from graftwork.files import read_json, write_json
 from graftwork.layout import Layout
-
-FOLDER = "GRAFTWORK_CACHE"  # in the environment: where this machine's choices are, in place of the user's cache folder
 
 
 @dataclass(frozen=True)
@@ -82,12 +80,3 @@ def forget(key: dict[str, Any], machine: str) -> None:
 
 def _file(key: dict[str, Any], machine: str) -> Path:
     return cache_folder() / "engine" / f"{fingerprint(key, machine)[:32]}.json"
-
-
-def cache_folder() -> Path:
-    """Return where this user's programs keep what can be computed anew, as the XDG base directories have it."""
-    own = os.environ.get(FOLDER)
-    if own:
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "graftwork"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from graftwork.engine import Machine, Normalise, at_once
+from graftwork.engine import MOST_AT_ONCE, Machine, Normalise, at_once
 from graftwork.feature_cache import Activations
 from graftwork.images import LabelledImages
 from graftwork.prefix import HEAD, Prefix, frozen_prefix
@@ -71,27 +71,23 @@ def extract_kept(model: nn.Module, target: LabelledImages, rows: Tensor, views: 
 
 
 @torch.no_grad()
-def _answered(found: Prefix, kept: Activations, rows: Tensor, machine: Machine, batch_size: int = 256) -> Extracted:
-    parts = [kept.batch(chosen, machine.device) for chosen in rows.split(batch_size)]  # type: ignore[no-untyped-call]
+def _answered(found: Prefix, kept: Activations, rows: Tensor, machine: Machine) -> Extracted:
+    parts = [kept.batch(chosen, machine.device) for chosen in rows.split(MOST_AT_ONCE)]  # type: ignore[no-untyped-call]
     answers = [found.rest(part).float().softmax(dim=1).cpu() for part in parts]
     return Extracted(torch.cat(parts).float().cpu(), torch.cat(answers))
 
 
 @torch.no_grad()
-def extract(
-    model: nn.Module, data: LabelledImages, normalise: Normalise, machine: Machine
-) -> Extracted:  # fmt: skip
+def extract(model: nn.Module, data: LabelledImages, normalise: Normalise, machine: Machine) -> Extracted:
     """Run a model over images, in evaluation mode and without augmentation; its modes are left as they were."""
-    taps, modes = Taps(), {name: module.training for name, module in model.named_modules()}
+    taps = Taps()
     handle = taps.watch_features(model)
-    model.eval()
     features, answers = [], []
-    for images, _ in data.batches(at_once(data.shape)):
-        logits = model(normalise(images.to(machine.device)))
-        assert taps.features is not None
-        features.append(taps.features.float().cpu())
-        answers.append(logits.float().softmax(dim=1).cpu())
+    with standing_still(model):
+        for images, _ in data.batches(at_once(data.shape)):
+            logits = model(normalise(images.to(machine.device)))
+            assert taps.features is not None
+            features.append(taps.features.float().cpu())
+            answers.append(logits.float().softmax(dim=1).cpu())
     handle.remove()
-    for name, module in model.named_modules():
-        module.training = modes[name]
     return Extracted(torch.cat(features), torch.cat(answers))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,11 @@ class LabelledArrays:
         return LabelledArrays(self.images.to(device), self.labels.to(device))
 
     def sha256(self) -> str:
-        """Return the digest of images and labels."""
+        """Return the digest of images and labels, computed once: every epoch may ask for it."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         found = hashlib.sha256(str(tuple(self.images.shape)).encode())
         for tensor in (self.images, self.labels):
             found.update(tensor.cpu().contiguous().numpy().data)

@@ -18,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from graftwork.cache_folder import cache_folder
+
 Listing = dict[str, Any]  # as JSON; `failures` among it, of plugins that can't be loaded
 
 
@@ -43,7 +45,7 @@ def _place(root: Path, name: str) -> Path:
     """Return where it is kept: in the workspace, or, outside of any, in the user's cache."""
     if (root / "params.yaml").is_file():
         return root / ".graftwork" / f"{name}.json"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "graftwork" / f"{name}.json"
+    return cache_folder() / f"{name}.json"
 
 
 def _watched(root: Path) -> set[str]:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graftwork.errors import GraftworkError, SettingsError, StateError, TrainingError
 from graftwork.files import read_json
@@ -20,6 +20,9 @@ from graftwork_flows.console import LineProgress, listen_to_flow, say
 from graftwork_flows.kept import kept
 from graftwork_flows.overrides import as_overrides
 from graftwork_flows.stopping import stopped_by
+
+if TYPE_CHECKING:
+    from graftwork_flows.runs import Run
 
 
 def run_pipeline(
@@ -80,26 +83,30 @@ def bring_up_to_date(
     root: Path, goals: Collection[str], *, recompute: bool = False, wait_seconds: float = 0.0, quiet: bool = False
 ) -> None:
     """Run stages, and what they hang on, without Prefect; a failure skips what hangs on it, and is raised."""
-    from graftwork_flows.runs import begin, run_plainly
+    from graftwork_flows.runs import begin
 
     with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds) as run:
-        run_plainly(run, lambda stage: LineProgress(stage, run.stop, quiet))
-        run.stop.check()
-        if run.failures:
-            raise next(iter(run.failures.values()))
+        _run_to_the_end(run, quiet)
+
+
+def _run_to_the_end(run: Run, quiet: bool) -> None:
+    """Run every stage without Prefect, and raise the first failure, or that it was stopped."""
+    from graftwork_flows.runs import run_plainly
+
+    run_plainly(run, lambda stage: LineProgress(stage, run.stop, quiet))
+    run.stop.check()
+    if run.failures:
+        raise next(iter(run.failures.values()))
 
 
 def measure_anew(root: Path, *, wait_seconds: float, quiet: bool) -> None:
     """Forget what was chosen to train on, choose by measuring, and record it for DVC. Raises GraftworkError."""
-    from graftwork_flows.runs import begin, run_plainly
+    from graftwork_flows.runs import begin
 
     with begin(root, goals=("measure",), wait_seconds=wait_seconds, what="graftwork measure") as run:
         run.computing.submit(_forget, run.context).result()
         run.pipeline.look_again()
-        run_plainly(run, lambda stage: LineProgress(stage, run.stop, quiet))
-        run.stop.check()
-        if run.failures:
-            raise next(iter(run.failures.values()))
+        _run_to_the_end(run, quiet)
 
 
 def _forget(context: Context) -> None:

@@ -41,7 +41,8 @@ def features(context: Context, source: str) -> None:
             shape = (len(data), *found.sample.shape[1:]) if found else ()
             if found is None or math.prod(shape) * found.sample.element_size() > MOST_BYTES:
                 continue
-            written[views.key(found, data, None)] = what
-            write_entry(folder / views.key(found, data, None), views.computed(found, data, None), shape)
+            key = views.key(found, data, None)
+            written[key] = what
+            write_entry(folder / key, views.computed(found, data, None), shape)
         write_json(folder / "features.json", written)
     context.progress.log(f"Features of {len(train)} training and {len(validation)} validation images")

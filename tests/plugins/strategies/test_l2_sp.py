@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.step import L2SPInTheLoss
 from graftwork.errors import SettingsError
-from graftwork.hookspecs import hookimpl
 from graftwork.models import head_tensors
-from graftwork.strategy import Step, Strategy, TargetModel
+from graftwork.strategy import Strategy, TargetModel
 from graftwork.training import train
 from graftwork_plugins.strategies.freeze import Freeze
 from graftwork_plugins.strategies.full_copy import FullCopy
@@ -60,21 +60,9 @@ def test_without_pull_it_is_full_copy_without_weight_decay_to_the_bit(tmp_path: 
     assert different(plain.tensors, pulled.tensors) == []
 
 
-class InTheLoss(L2SP):
-    """The same penalty as a term of the loss."""
-
-    @hookimpl
-    def loss_terms(self, step: Step) -> torch.Tensor | None:
-        return self.penalty(step.target)
-
-    @hookimpl
-    def gradients_ready(self, step: Step) -> None:
-        pass
-
-
 def test_on_the_gradients_it_gives_the_bits_that_it_gives_in_the_loss(tmp_path: Path) -> None:
     direct = train(job(tmp_path / "direct", FullCopy(), L2SP(alpha=0.3, beta=0.7)))
-    in_the_loss = train(job(tmp_path / "loss", FullCopy(), InTheLoss(alpha=0.3, beta=0.7)))
+    in_the_loss = train(job(tmp_path / "loss", FullCopy(), L2SPInTheLoss(alpha=0.3, beta=0.7)))
     assert different(direct.tensors, in_the_loss.tensors) == []
 
 
