@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from graftwork.errors import GraftworkError, SettingsError, StateError, TrainingError
 from graftwork.files import read_json
 from graftwork.layout import Layout
+from graftwork.secrets import without_secrets
 from graftwork.stages import Context
 from graftwork.workspace import check_paths, open_workspace
 from graftwork_flows import server
@@ -164,9 +165,9 @@ def _connect(root: Path, quiet: bool) -> str:
     if own:
         if server.healthy(own):
             os.environ.update({k: v for k, v in server.prefect_environment(root, own).items() if k not in os.environ})
-            return own.removesuffix("/api")
+            return without_secrets(own.removesuffix("/api"))
         raise StateError(
-            "The Prefect server doesn't answer", where=f"PREFECT_API_URL={own}",
+            "The Prefect server doesn't answer", where=f"PREFECT_API_URL={without_secrets(own)}",
             fix="start it, unset the variable, or graftwork run --without-prefect",
         )  # fmt: skip
     try:

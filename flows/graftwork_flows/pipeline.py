@@ -45,7 +45,7 @@ class Pipeline:
 
     def __init__(self, root: Path) -> None:
         """Open the workspace's DVC repository; raises StateError where there is none."""
-        os.environ.setdefault("DVC_SITE_CACHE_DIR", str(root / ".dvc" / "tmp" / "site"))  # DVC's is world-writable
+        _keep_site_cache_private(root)
         from dvc.exceptions import NotDvcRepoError
         from dvc.repo import Repo
 
@@ -203,6 +203,15 @@ class Pipeline:
                 f"{' and '.join(changed)} changed while the run was going on; its results are not recorded",
                 where=str(self.root), fix="graftwork run: it starts from the new settings",
             )  # fmt: skip
+
+
+def _keep_site_cache_private(root: Path) -> None:
+    """Give DVC a site cache that no other user may write into: it holds pickles, and DVC's own is open to all."""
+    folder = root / ".dvc" / "tmp" / "site"
+    if (root / ".dvc").is_dir() and "DVC_SITE_CACHE_DIR" not in os.environ:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        os.environ["DVC_SITE_CACHE_DIR"] = str(folder)
 
 
 def _file(stage: Any) -> str:

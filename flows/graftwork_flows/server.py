@@ -144,7 +144,12 @@ def healthy(url: str) -> bool:
 
 def _spawn(root: Path, port: int) -> Server:
     make_folder(root / ".prefect")
-    environment = {**os.environ, **prefect_environment(root, None), "PREFECT_SERVER_API_PORT": str(port)}
+    own = {
+        "PREFECT_SERVER_API_PORT": str(port),
+        # Who can start runs can run code: no page of another site may ask for it through the user's browser.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
+    }
+    environment = {**os.environ, **prefect_environment(root, None), **own}
     environment.pop("PREFECT_API_URL", None)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with _log_file(root).open("w") as log:

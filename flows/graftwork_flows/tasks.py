@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Collection
 from datetime import datetime
@@ -21,6 +22,7 @@ from graftwork.layout import Layout
 from graftwork_flows.pipeline import Node
 from graftwork_flows.runs import Run, begin
 
+SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 UPDATE_SECONDS = 2.0  # each update of a progress artifact is a request
 CACHED = {"unchanged": "nothing that it depends on has changed", "restored": "restored from DVC's cache"}
 
@@ -88,10 +90,13 @@ def failed(error: GraftworkError, message: str = "") -> State[Any]:
 
 
 def flow_run_name() -> str:
-    """Return the name of the flow run that is going on."""
+    """Return the name of the flow run that is going on, or one of ours where that can't name a folder and a git ref.
+
+    Who starts a run through the API may name it anything.
+    """
     context = FlowRunContext.get()
     name = context.flow_run.name if context and context.flow_run else None
-    return name or run_name("run")
+    return name if name and SAFE_NAME.fullmatch(name) else run_name("run")
 
 
 class TaskProgress:

@@ -178,6 +178,21 @@ def _deployment(api: Api) -> Any:
     raise AssertionError("no deployment appeared")
 
 
+@pytest.mark.parametrize(("origin", "allowed"), [("http://evil.example", False), ("", True)])
+def test_another_sites_page_may_not_start_runs(origin: str, allowed: bool, api: Api) -> None:
+    """Who may start a run may run code: a browser asks the server first, which allows its own pages alone."""
+    own = api.url.removesuffix("/api")
+    asked = {"Origin": origin or own, "Access-Control-Request-Method": "POST"}
+    asked["Access-Control-Request-Headers"] = "content-type"
+    request = urllib.request.Request(f"{api.url}/flow_runs/filter", headers=asked, method="OPTIONS")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            found = answer.headers.get("Access-Control-Allow-Origin")
+    except urllib.error.HTTPError as error:
+        found = error.headers.get("Access-Control-Allow-Origin")
+    assert found == (own if allowed else None)
+
+
 def test_the_server_is_stopped_and_says_so(site: Path, api: Api) -> None:
     assert "running" in call(site, "graftwork", "server", "status")
     assert "stopped" in call(site, "graftwork", "server", "stop")

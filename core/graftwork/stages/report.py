@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from graftwork.files import write_json, write_text
 from graftwork.findings import Findings, find
 from graftwork.page import render
+from graftwork.params_file import uses
 from graftwork.provenance import provenance
 from graftwork.stages import Context
 from graftwork.verdicts import headline
@@ -23,7 +24,7 @@ def report(context: Context, _item: str) -> None:
         write_text(layout.report / name, as_csv(rows))
     shown = [name for name in (context.settings.source, "target") if name in context.settings.data]
     samples = {name: layout.samples(name) for name in shown}
-    page = render(findings, context.settings, provenance(layout.root), samples)
+    page = render(findings, context.settings, provenance(layout.root, local_code(context)), samples)
     write_text(layout.report / "report.html", page)
     context.progress.log(headline(findings))
 
@@ -49,6 +50,11 @@ def _tables(findings: Findings) -> dict[str, Iterable[Sequence[object]]]:
         "accuracy.csv": [("strategy", "accuracy", "low", "high"), *accuracy],
         "confusion.csv": [("actual", "predicted"), *confusion],
     }
+
+
+def local_code(context: Context) -> dict[str, str]:
+    """Return the sha256 of the user's own plugin files that the settings name: code that no package vouches for."""
+    return context.registry.local_code((kind, use) for kind, use, _ in uses(context.settings))
 
 
 def as_csv(rows: Iterable[Sequence[object]]) -> str:
