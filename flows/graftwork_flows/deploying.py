@@ -207,8 +207,8 @@ def _tell(
     say(f"Next, in {root}, as long as runs shall start:")
     for pool in dict.fromkeys(pools):
         say(f"  prefect worker start --pool {shlex.quote(pool)}")
-    say("For a run at once:")
-    say(f"  prefect deployment run {shlex.quote(next(iter(by_name)))} --watch")
+    say("For a run at once, of one of these names:")
+    say("  prefect deployment run NAME --watch")
 
 
 def _schedule(deployment: DeploymentResponse) -> str:
