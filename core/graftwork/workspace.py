@@ -52,18 +52,20 @@ def misfits_kept(layout: Layout, name: str) -> Iterator[None]:
         raise
 
 
-def check_before_run(context: Context, *, sweeping: bool = False) -> None:
-    """Find what would fail later: folders, data paths, the model, the optimizers, the stacks.
+def check_before_run(context: Context, *, sweeping: bool = False, training: bool = True) -> None:
+    """Find what would fail later: folders, data paths; where there is training, the model, the optimizers, the stacks.
 
     Of a sweep, the stacks from every source. Raises SettingsError, DataError or StateError. Takes about as long as
     importing torch and building a model.
     """
-    from graftwork.rehearsal import rehearse, rehearse_sweep
-
     layout = context.layout
     for folder in (layout.root / "data", layout.root / "weights", layout.report, layout.private):
         require_writable(folder)
     check_paths(context)
+    if not training:
+        return
+    from graftwork.rehearsal import rehearse, rehearse_sweep
+
     with misfits_kept(layout, "rehearsal"):
         rehearse(context.settings, context.registry)
         if sweeping:

@@ -144,6 +144,20 @@ def sweep(
 
 
 @app.command()
+def check(
+    workspace: Root = Path(),
+    recompute: Annotated[bool, typer.Option("--recompute", help="Look at all data again, changed or not.")] = False,
+    without_prefect: WithoutPrefect = False,
+    wait: Wait = 0.0,
+    quiet: Quiet = False,
+) -> None:
+    """Read and split the data, train nothing, and say what is wrong with it."""
+    from graftwork_flows.launch import run_check
+
+    run_check(workspace.resolve(), recompute=recompute, without_prefect=without_prefect, wait_seconds=wait, quiet=quiet)
+
+
+@app.command()
 def stage(
     name: Annotated[str, typer.Argument(help="fetch, augment, pretrain, score …: as dvc.yaml names them.")],
     item: Annotated[str, typer.Argument(help="A data set, or a strategy.")] = "",
@@ -288,6 +302,14 @@ def serve(
     from graftwork_flows.launch import serve_flow
 
     serve_flow(workspace.resolve(), name, cron)
+
+
+@app.command()
+def deploy(workspace: Root = Path()) -> None:
+    """Bring prefect.yaml's deployments to the Prefect server, with all that they need but a worker."""
+    from graftwork_flows.deploying import deploy as bring
+
+    bring(workspace.resolve())
 
 
 @server_app.command("start")

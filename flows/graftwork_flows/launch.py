@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,22 +81,47 @@ def run_sweep(root: Path, *, recompute: bool, without_prefect: bool, wait_second
         say(f"report: {Layout(root).sweep / 'report.html'}")
 
 
+def run_check(root: Path, *, recompute: bool, without_prefect: bool, wait_seconds: float, quiet: bool) -> None:
+    """Read and split the data, and print what is wrong with it. Raises GraftworkError."""
+    from graftwork_flows.runs import CHECKED
+
+    _check_first(root, ())
+    parameters = {"workspace": str(root), "recompute": recompute, "wait_seconds": wait_seconds}
+
+    def alone() -> None:
+        bring_up_to_date(root, CHECKED, recompute=recompute, wait_seconds=wait_seconds, quiet=quiet, tell=tell)
+
+    def tell(run: Run) -> None:
+        from graftwork_flows.data_checking import check_of
+
+        found = check_of(run)
+        say("\n".join([*([] if quiet else found.lines()), found.verdict()]))
+
+    _run(root, "check", parameters, alone, without_prefect=without_prefect, quiet=quiet)
+
+
 def bring_up_to_date(
-    root: Path, goals: Collection[str], *, recompute: bool = False, wait_seconds: float = 0.0, quiet: bool = False
-) -> None:
-    """Run stages, and what they hang on, without Prefect; a failure skips what hangs on it, and is raised."""
+    root: Path, goals: Collection[str], *, recompute: bool = False, wait_seconds: float = 0.0, quiet: bool = False,
+    tell: Callable[[Run], None] | None = None,
+) -> None:  # fmt: skip
+    """Run stages, and what they hang on, without Prefect; a failure skips what hangs on it, and is raised.
+
+    `tell` says what came of them, also where some failed.
+    """
     from graftwork_flows.runs import begin
 
     with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds) as run:
-        _run_to_the_end(run, quiet)
+        _run_to_the_end(run, quiet, tell)
 
 
-def _run_to_the_end(run: Run, quiet: bool) -> None:
+def _run_to_the_end(run: Run, quiet: bool, tell: Callable[[Run], None] | None = None) -> None:
     """Run every stage without Prefect, and raise the first failure, or that it was stopped."""
     from graftwork_flows.runs import run_plainly
 
     run_plainly(run, lambda stage: LineProgress(stage, run.stop, quiet))
     run.stop.check()
+    if tell is not None:
+        tell(run)
     if run.failures:
         raise next(iter(run.failures.values()))
 
@@ -135,9 +161,7 @@ def _run(
 def serve_flow(root: Path, name: str, cron: str) -> None:
     """Serve the flow on a schedule until interrupted. Raises SettingsError for a schedule that isn't one."""
     open_workspace(root)  # data may come later; names that are wrong stay wrong
-    ui = _connect(root, quiet=True)
-    if not ui and not os.environ.get("PREFECT_API_URL"):
-        raise StateError("No Prefect server could be reached", fix="graftwork server start")
+    ui = require_server(root)
     os.chdir(root)  # Prefect reads its settings, and its runs start, in the current folder
     from prefect.schedules import Cron
     from pydantic import ValidationError
@@ -157,6 +181,14 @@ def serve_flow(root: Path, name: str, cron: str) -> None:
         name=name, schedule=schedule, parameters={"workspace": str(root)}, limit=1, global_limit=1,
         description="Does transferring help on this data? Runs when scheduled, or from this form.",
     )  # fmt: skip
+
+
+def require_server(root: Path) -> str:
+    """Point Prefect at a server that answers, and return the UI's address. Raises StateError where there is none."""
+    ui = _connect(root, quiet=True)
+    if not ui:
+        raise StateError("No Prefect server could be reached", fix="graftwork server start")
+    return ui
 
 
 def _connect(root: Path, quiet: bool) -> str:
@@ -198,11 +230,7 @@ def _import_meanwhile() -> None:
 def _run_flow(root: Path, flow: str, parameters: dict[str, Any], quiet: bool) -> None:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     os.chdir(root)  # Prefect reads its settings in the current folder
-    if flow == "sweep":
-        from graftwork_flows.sweep import sweep as started
-    else:
-        from graftwork_flows.transfer import transfer as started  # type: ignore[assignment]
-
+    started = getattr(import_module(f"graftwork_flows.{flow}"), flow)
     listen_to_flow(quiet)
     state = started(**parameters, return_state=True)
     if state.is_completed():
@@ -217,16 +245,37 @@ def _run_flow(root: Path, flow: str, parameters: dict[str, Any], quiet: bool) ->
 
 
 def _run_alone(root: Path, changes: Sequence[str], recompute: bool, wait: float, quiet: bool) -> None:
+    from graftwork_flows.partial import kept_page
     from graftwork_flows.sandbox import sandbox
 
+    name = time.strftime("run-%Y%m%d-%H%M%S")
+
     def run_in(folder: Path) -> None:
-        bring_up_to_date(folder, (), recompute=recompute, wait_seconds=wait, quiet=quiet)
+        def tell(run: Run) -> None:
+            _tell_partial(run, kept_page(root, name))
+
+        bring_up_to_date(folder, (), recompute=recompute, wait_seconds=wait, quiet=quiet, tell=tell)
         say(read_json(Layout(folder).report / "metrics.json")["verdict"])
 
     if not changes:
         run_in(root)
         say(f"report: {Layout(root).report / 'report.html'}")
         return
-    with sandbox(root, changes, time.strftime("run-%Y%m%d-%H%M%S")) as box:
+    with sandbox(root, changes, name) as box:
         run_in(box.root)
         say(f"report: {box.keep()}")
+
+
+def _tell_partial(run: Run, page: Path) -> None:
+    """Report on the strategies that are there, where others failed."""
+    from graftwork_flows.partial import missing_strategies, report_without
+
+    missing = missing_strategies(run)
+    if not missing:
+        return
+    try:
+        report_without(run, missing, page, LineProgress("partial report", run.stop))
+    except GraftworkError as error:
+        say(f"warning: {error}")
+    else:
+        say(f"report without {', '.join(missing)}: {page}")

@@ -24,6 +24,8 @@ from graftwork_flows.run_lock import run_lock
 from graftwork_flows.stopping import Stop, stop_on_signals
 from graftwork_flows.sweep_graph import remove_orphan
 
+CHECKED = ("augment",)  # the goals of a check of the data, for which nothing is trained
+
 
 @dataclass
 class Run:
@@ -99,7 +101,8 @@ def begin(
         nodes = pipeline.nodes(goals)
         run = Run(root, pipeline, nodes, stop, computing, force)
         if force or pipeline.changed(nodes):
-            computing.submit(lambda: check_before_run(run.context, sweeping="cells" in goals)).result()
+            what_for = {"sweeping": "cells" in goals, "training": tuple(goals) != CHECKED}
+            computing.submit(lambda: check_before_run(run.context, **what_for)).result()
         yield run
 
 

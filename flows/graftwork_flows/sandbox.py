@@ -51,7 +51,7 @@ def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sa
     _call(workspace, "git", "worktree", "add", "--quiet", "--detach", str(tree), "HEAD")
     try:
         root = tree / workspace.relative_to(top)
-        _share_misfits(workspace, root)
+        _share_private(workspace, root)
         _copy_changes(workspace, root)
         _write_params(root / PARAMS, overrides)
         cache = _call(workspace, sys.executable, "-m", "dvc", "cache", "dir").strip()
@@ -78,12 +78,17 @@ def _repository(workspace: Path) -> Path:
         ) from None  # fmt: skip
 
 
-def _share_misfits(workspace: Path, root: Path) -> None:
-    """Let the account of weights that don't fit be written at home, where it stays when the worktree goes."""
-    home, there = (Layout(folder).misfits for folder in (workspace, root))
-    for folder in (home, there.parent):
-        make_folder(folder)
-    there.symlink_to(home)
+def _share_private(workspace: Path, root: Path) -> None:
+    """Let what must stay when the worktree goes be written at home.
+
+    The account of weights that don't fit; and checkpoints, from which the same settings go on: they are found by all
+    that decides the weights.
+    """
+    for find in (lambda layout: layout.misfits, Layout.checkpoints):
+        home, there = (find(Layout(folder)) for folder in (workspace, root))
+        for folder in (home, there.parent):
+            make_folder(folder)
+        there.symlink_to(home)
 
 
 def _copy_changes(workspace: Path, root: Path) -> None:

@@ -19,6 +19,8 @@ from graftwork.files import make_folder, write_json, write_text
 from graftwork_flows.run_lock import run_lock
 
 USUAL_PORT = 4200
+# Leases in memory go with the server, and the slots that they hold are never free again.
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 START_SECONDS = 180  # 7 to 10 on an idle machine; a busy one has needed 112
 
 TOML = """\
@@ -36,6 +38,9 @@ port = {port}
 
 [server.database]
 timeout = 60
+
+[server.concurrency]
+lease_storage = "{leases}"
 
 [server.ui]
 show_promotional_content = false
@@ -125,6 +130,7 @@ def prefect_environment(root: Path, url: str | None) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
         "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -199,7 +205,8 @@ def _alive(pid: int) -> bool:
 
 
 def _toml(root: Path, server: Server) -> str:
-    return TOML.format(home=json.dumps(str(root / ".prefect")), url=json.dumps(server.url), port=server.port)
+    home = json.dumps(str(root / ".prefect"))
+    return TOML.format(home=home, url=json.dumps(server.url), port=server.port, leases=LEASES)
 
 
 def _state_file(root: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
 
-from graftwork.errors import GraftworkError, Interrupted
+from graftwork.errors import GraftworkError, Interrupted, listed
 from graftwork.layout import Layout
+from graftwork_flows import artifacts
+from graftwork_flows.machine_slot import machine_slot
+from graftwork_flows.partial import missing_strategies, report_without
 from graftwork_flows.pipeline import Node
-from graftwork_flows.runs import Run, begin
+from graftwork_flows.runs import CHECKED, Run, begin
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 UPDATE_SECONDS = 2.0  # each update of a progress artifact is a request
@@ -33,19 +37,25 @@ def run_name(what: str) -> str:
 
 
 def run_stages(
-    root: Path, recompute: bool, wait_seconds: float, publish: Callable[[Layout], str], goals: Collection[str] = ()
-) -> State[Any]:
-    """Submit one task for each stage, publish what came out, and end in the state that tells what became of them."""
+    root: Path, recompute: bool, wait_seconds: float, publish: Callable[[Layout], str], goals: Collection[str] = (),
+    undone: Callable[[Run], str] | None = None,
+) -> State[Any]:  # fmt: skip
+    """Submit one task for each stage, publish what came out, and end in the state that tells what became of them.
+
+    `undone` publishes what can be told where stages failed, and returns a sentence on it.
+    """
     log = get_run_logger()
     what = f"flow run {flow_run_name()}"
-    with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, what=what) as run:
+    slot = nullcontext() if tuple(goals) == CHECKED else machine_slot()
+    with slot, begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, what=what) as run:
         states = {name: future.state for name, future in _submit(run).items()}
         if run.stop.wanted:
             return Cancelled(message=f"stopped by {run.stop.signal.name}", data=run.stop.error())
         if run.failures:
             missing = [name for name, state in states.items() if not state.is_completed()]
             first = next(iter(run.failures.values()))
-            return failed(first, f"{', '.join(missing)} not done. {first}")
+            told = undone(run) if undone else ""
+            return failed(first, f"{', '.join(missing)} not done. {told}{first}")
         verdict = publish(Layout(root))
         log.info(verdict)
         fresh = sum(state.name != "Cached" for state in states.values())
@@ -57,8 +67,9 @@ def _submit(run: Run) -> dict[str, PrefectFuture[Any]]:
 
     @task(name="stage", task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False)
     def run_stage(stage: str) -> State[Any]:
-        return _stage_state(run, nodes[stage])
+        return _stage_state(run, nodes[stage], shown)
 
+    shown: set[str] = set()
     nodes = {node.name: node for node in run.nodes}
     futures: dict[str, PrefectFuture[Any]] = {}
     for node in run.nodes:
@@ -69,8 +80,8 @@ def _submit(run: Run) -> dict[str, PrefectFuture[Any]]:
     return futures
 
 
-def _stage_state(run: Run, node: Node) -> State[Any]:
-    progress = TaskProgress(run, node.name)
+def _stage_state(run: Run, node: Node, shown: set[str]) -> State[Any]:
+    progress = TaskProgress(run, node.name, shown)
     try:
         outcome = run.stage(node, progress)
     except Interrupted as error:
@@ -78,10 +89,37 @@ def _stage_state(run: Run, node: Node) -> State[Any]:
     except GraftworkError as error:
         get_run_logger().error("%s: %s", node.name, error)
         return Failed(message=str(error))
+    finally:
+        shown.discard(node.name)
     if outcome == "computed":
         progress.finish()
         return Completed(message="computed")
     return Completed(name="Cached", message=CACHED[outcome])
+
+
+def report_partially(run: Run, page: Path) -> str:
+    """Report on the strategies that are there, in a task of its own; return a sentence on it, or nothing.
+
+    DVC doesn't record it: the stage `report` stays undone, and its task is NotReady.
+    """
+    missing = missing_strategies(run)
+    if not missing:
+        return ""
+    name = f"report without {listed(missing, 3)}"
+
+    @task(name="partial report", task_run_name=lambda: name, cache_policy=NO_CACHE, persist_result=False)
+    def report() -> State[Any]:
+        try:
+            partial = report_without(run, missing, page, TaskProgress(run, name, set()))
+            artifacts.publish_partial(Layout(run.root), partial)
+        except GraftworkError as error:
+            get_run_logger().error("%s", error)
+            return Failed(message=str(error))
+        get_run_logger().info("report: %s", page)
+        return Completed(message=f"without {listed(missing)}: {page}")
+
+    done = report(return_state=True).is_completed()
+    return f"Report without {listed(missing)}: {page}. " if done else ""
 
 
 def failed(error: GraftworkError, message: str = "") -> State[Any]:
@@ -100,10 +138,13 @@ def flow_run_name() -> str:
 
 
 class TaskProgress:
-    """A stage's progress as log lines and a progress artifact of its task run."""
+    """A stage's progress as log lines and a progress artifact of its task run.
 
-    def __init__(self, run: Run, stage: str) -> None:
-        self._run, self._stage = run, stage
+    `shown` are the stages of the run that show theirs: all of them together make one request in two seconds.
+    """
+
+    def __init__(self, run: Run, stage: str, shown: set[str]) -> None:
+        self._run, self._stage, self._shown = run, stage, shown
         self._log = get_run_logger()
         self._artifact: Any = None
         self._told_at = 0.0
@@ -113,8 +154,9 @@ class TaskProgress:
         self._log.info("%s: %s", self._stage, message)
 
     def advance(self, fraction: float, message: str) -> None:
-        """Log and show the progress, at most every two seconds."""
-        if time.monotonic() - self._told_at < UPDATE_SECONDS:
+        """Log and show the progress, at most every two seconds, less often beside other stages."""
+        self._shown.add(self._stage)
+        if time.monotonic() - self._told_at < UPDATE_SECONDS * len(self._shown):
             return
         self._told_at = time.monotonic()
         self._log.info("%s: %.0f %%, %s", self._stage, 100 * fraction, message)

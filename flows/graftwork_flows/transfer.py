@@ -15,8 +15,9 @@ from graftwork.errors import GraftworkError
 from graftwork.layout import Layout
 from graftwork_flows import artifacts
 from graftwork_flows.overrides import as_overrides
+from graftwork_flows.partial import kept_page
 from graftwork_flows.sandbox import sandbox
-from graftwork_flows.tasks import failed, flow_run_name, run_name, run_stages
+from graftwork_flows.tasks import failed, flow_run_name, report_partially, run_name, run_stages
 
 
 @flow(
@@ -51,15 +52,19 @@ def transfer(
         wait_seconds: How long to wait for another run in this workspace to end.
     """
     root = Path(workspace).resolve()
+
+    def run_in(folder: Path) -> State[Any]:
+        page = kept_page(root, flow_run_name())
+        return run_stages(
+            folder, recompute, wait_seconds, artifacts.publish, undone=lambda run: report_partially(run, page)
+        )
+
     try:
         changes = as_overrides(root, strategies, labels, seeds, finetune_epochs, overrides)
         if not changes:
-            return _tell(
-                run_stages(root, recompute, wait_seconds, artifacts.publish),
-                lambda: str(Layout(root).report / "report.html"),
-            )
+            return _tell(run_in(root), lambda: str(Layout(root).report / "report.html"))
         with sandbox(root, changes, flow_run_name()) as box:
-            return _tell(run_stages(box.root, recompute, wait_seconds, artifacts.publish), box.keep)
+            return _tell(run_in(box.root), box.keep)
     except GraftworkError as error:
         return failed(error)
 

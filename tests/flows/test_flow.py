@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,46 +14,9 @@ import pytest
 
 from graftwork_flows.server import running_server
 from tests.flows.conftest import call, commit, edit, environment, run
+from tests.flows.rest import Api
 
 pytestmark = pytest.mark.slow
-BUSY, ATTEMPTS = 503, 5  # a SQLite server's "try again", to which Prefect's own client listens too
-
-
-class Api:
-    """The server's REST interface."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def post(self, path: str, body: dict[str, Any]) -> Any:
-        request = urllib.request.Request(
-            f"{self.url}{path}", json.dumps(body).encode(), {"content-type": "application/json"}
-        )
-        for _ in range(ATTEMPTS):
-            try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
-                    return json.load(answer)
-            except urllib.error.HTTPError as error:
-                if error.code != BUSY:
-                    raise
-                time.sleep(1)
-        raise AssertionError(f"the server was busy {ATTEMPTS} times")
-
-    def last_run(self) -> Any:
-        return self.post("/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})[0]
-
-    def tasks(self, flow_run: str) -> dict[str, str]:
-        found = self.post("/task_runs/filter", {"flow_runs": {"id": {"any_": [flow_run]}}})
-        return {task["name"]: task["state_name"] for task in found}
-
-    def wait_for(self, flow_run: str, seconds: float = 120) -> Any:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            found = self.post("/flow_runs/filter", {"flow_runs": {"id": {"any_": [flow_run]}}})[0]
-            if found["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-                return found
-            time.sleep(0.5)
-        raise AssertionError("the flow run didn't end")
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +86,14 @@ def test_a_failed_strategy_fails_its_task_while_others_go_on(site: Path, api: Ap
     assert states["finetune@bad"] == "Failed"
     assert states["finetune@freeze"] in ("Completed", "Cached")
     assert states["report"] == "NotReady"
-    assert api.last_run()["state_name"] == "Failed"
+    assert states["report without bad"] == "Completed"
+    last = api.last_run()
+    assert last["state_name"] == "Failed"
+    page = site / ".graftwork" / "reports" / f"{last['name']}.html"
+    assert f"report: {page}" in done.stdout and "It lacks" in page.read_text()
+    shown = api.artifacts()["transfer-report"]["data"]
+    assert "This report is partial" in shown and "bad is missing: finetune: ArithmeticError: on purpose" in shown
+    assert "bad" not in (site / "report" / "metrics.json").read_text()
 
 
 def test_ctrl_c_cancels_the_run_and_the_exit_code_says_so(site: Path, api: Api) -> None:
