@@ -51,13 +51,15 @@ def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sa
     _call(workspace, "git", "worktree", "add", "--quiet", "--detach", str(tree), "HEAD")
     try:
         root = tree / workspace.relative_to(top)
-        _share_misfits(workspace, root)
+        _share_private(workspace, root)
         _copy_changes(workspace, root)
         _write_params(root / PARAMS, overrides)
         cache = _call(workspace, sys.executable, "-m", "dvc", "cache", "dir").strip()
         absolute = (workspace / ".dvc" / cache).resolve() if not Path(cache).is_absolute() else Path(cache)
+        _share_remotes(workspace, root)
         _call(root, sys.executable, "-m", "dvc", "config", "--local", "cache.dir", str(absolute))
-        _check_out_data(root)
+        if not settings.remote.pull:  # a run that pulls brings it
+            _check_out_data(root)
         yield Sandbox(root, workspace, name)
     finally:
         subprocess.run(
@@ -78,12 +80,21 @@ def _repository(workspace: Path) -> Path:
         ) from None  # fmt: skip
 
 
-def _share_misfits(workspace: Path, root: Path) -> None:
-    """Let the account of weights that don't fit be written at home, where it stays when the worktree goes."""
-    home, there = (Layout(folder).misfits for folder in (workspace, root))
-    for folder in (home, there.parent):
-        make_folder(folder)
-    there.symlink_to(home)
+def _share_private(workspace: Path, root: Path) -> None:
+    """Let accounts of weights that don't fit, and records of runs, be written at home: there they stay."""
+    for home, there in (
+        (Layout(workspace).misfits, Layout(root).misfits), (Layout(workspace).runs, Layout(root).runs),
+    ):  # fmt: skip
+        make_folder(home)
+        make_folder(there.parent)
+        there.symlink_to(home)
+
+
+def _share_remotes(workspace: Path, root: Path) -> None:
+    """Bring this machine's own settings of DVC, which git ignores: remotes, and the keys to them."""
+    own = workspace / ".dvc" / "config.local"
+    if own.is_file():
+        shutil.copy(own, root / ".dvc" / own.name)
 
 
 def _copy_changes(workspace: Path, root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection
 from datetime import datetime
@@ -35,8 +36,12 @@ def run_stages(
 ) -> State[Any]:
     """Submit one task for each stage, publish what came out, and end in the state that tells what became of them."""
     log = get_run_logger()
-    what = f"flow run {flow_run_name()}"
-    with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, what=what) as run:
+    what = f"flow run {flow_run_name()} {flow_run_id()}".rstrip()
+
+    def tell(line: str) -> None:
+        log.log(logging.WARNING if line.startswith("warning: ") else logging.INFO, line)
+
+    with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, what=what, tell=tell) as run:
         states = {name: future.state for name, future in _submit(run).items()}
         if run.stop.wanted:
             return Cancelled(message=f"stopped by {run.stop.signal.name}", data=run.stop.error())
@@ -92,6 +97,12 @@ def flow_run_name() -> str:
     context = FlowRunContext.get()
     name = context.flow_run.name if context and context.flow_run else None
     return name or run_name("run")
+
+
+def flow_run_id() -> str:
+    """Return the id of the flow run that is going on, by which the Prefect UI finds it."""
+    context = FlowRunContext.get()
+    return str(context.flow_run.id) if context and context.flow_run else ""
 
 
 class TaskProgress:
