@@ -180,7 +180,7 @@ def _check_uses(settings: Settings, registry: Registry, source: YamlSource) -> N
     """Raise unless every plugin that is named exists, takes its settings, and has its package in `versions`."""
     for kind, use, location in uses(settings):
         plugin = registry.check(kind, use, source, location)
-        if plugin.package and plugin.package not in settings.versions:
+        if plugin.package and plugin.package not in settings.versions and kind != "log":
             raise SettingsError(
                 f"{use.name} comes from {plugin.origin}, of which `versions` says nothing",
                 where=f"{source.place(location)}, key {'.'.join(map(str, location))}",
@@ -204,3 +204,5 @@ def uses(settings: Settings) -> Iterator[tuple[Kind, Use, Location]]:
     for strategy, stack in settings.strategies.items():
         for index, use in enumerate(stack):
             yield "strategy", use, ("strategies", strategy, index)
+    for index, use in enumerate(settings.log):
+        yield "log", use, ("log", index)

@@ -173,6 +173,19 @@ class Sweep(Frozen):
         return self
 
 
+class Remote(Frozen):
+    """Whether results are exchanged with a DVC remote, and which. It decides no results: no stage hangs on it."""
+
+    name: str | None = Field(default=None, min_length=1)  # None: DVC's default remote
+    pull: bool = False  # before a run, what is missing here
+    push: bool = False  # after a run, what it recorded
+
+    @property
+    def used(self) -> bool:
+        """Whether there must be one."""
+        return self.pull or self.push
+
+
 class Settings(Frozen):
     """All of params.yaml."""
 
@@ -194,6 +207,8 @@ class Settings(Frozen):
     engine: Engine
     evidence: Evidence
     sweep: Sweep | None = None
+    remote: Remote = Remote()
+    log: tuple[Use, ...] = ()  # books that runs are entered into
 
     @property
     def source(self) -> Name:

@@ -13,6 +13,7 @@ from graftwork.layout import Layout
 from graftwork.params_file import load_settings, local_plugins_of
 from graftwork.progress import Progress, Quiet
 from graftwork.registry import load_plugins
+from graftwork.run_records import recorded
 from graftwork.stages import WAITING, Context, stages
 
 PARAMS = "params.yaml"
@@ -32,7 +33,7 @@ def run_stage(context: Context, name: str, item: str) -> None:
     if found is None:
         raise StateError(f"There is no stage {name!r}", expected=", ".join(stages()), fix="graftwork stage --help")
     _check_item(context, name, item)
-    with misfits_kept(context.layout, f"{name}-{item}"):
+    with misfits_kept(context.layout, f"{name}-{item}"), recorded(context.layout, name, item, context.asked_by):
         if name in WAITING:
             found(context, item)
         else:
@@ -72,14 +73,24 @@ def check_before_run(context: Context, *, sweeping: bool = False, training: bool
             rehearse_sweep(context.settings, context.registry)
 
 
-def check_paths(context: Context) -> None:
-    """Raise DataError where the settings name a path that isn't there, StateError for a mirror."""
+def check_paths(context: Context, *, pulls: bool = False) -> None:
+    """Raise DataError where the settings name a path that isn't there, StateError for a mirror.
+
+    Where a run begins with a pull (`pulls`), what `dvc add` tracks may come by that.
+    """
     if context.settings.origins:
         find_mirror(context.layout.root, context.settings.mirror)
     for name, data in context.settings.data.items():
-        _check_path(context, data.path, f"data.{name}.path", "a file or folder that the dataset plugin reads")
+        if not (pulls and _tracked(context.layout.root / data.path)):
+            _check_path(context, data.path, f"data.{name}.path", "a file or folder that the dataset plugin reads")
     for name, imported in context.settings.imports.items():
-        _check_path(context, imported.path, f"imports.{name}.path", "a weight file that the plugin reads")
+        if not (pulls and _tracked(context.layout.root / imported.path)):
+            _check_path(context, imported.path, f"imports.{name}.path", "a weight file that the plugin reads")
+
+
+def _tracked(path: Path) -> bool:
+    """Tell whether `dvc add` tracks a path, or a folder that it lies in."""
+    return any(folder.with_name(f"{folder.name}.dvc").is_file() for folder in (path, *path.parents) if folder.name)
 
 
 def _check_path(context: Context, path: str, key: str, expected: str) -> None:

@@ -164,14 +164,17 @@ def stage(
     workspace: Root = Path(),
 ) -> None:
     """Run one stage as it stands in dvc.yaml; DVC calls this."""
+    from dataclasses import replace
+
     from graftwork.workspace import open_workspace, run_stage
-    from graftwork_flows.console import LineProgress
+    from graftwork_flows.console import LineProgress, asked_by_dvc
     from graftwork_flows.stopping import Stop, stop_on_signals
 
     stop = Stop()
     label = f"{name}@{item}" if item else name
     with stop_on_signals(stop):
-        run_stage(open_workspace(workspace.resolve(), progress=LineProgress(label, stop)), name, item)
+        context = open_workspace(workspace.resolve(), progress=LineProgress(label, stop))
+        run_stage(replace(context, asked_by=asked_by_dvc()), name, item)
 
 
 @app.command()
@@ -235,6 +238,57 @@ def predict(
     from graftwork_flows.predicting import print_predictions
 
     print_predictions(workspace.resolve(), paths, strategy, seed, model, ensemble=ensemble, as_json=as_json)
+
+
+@app.command()
+def lineage(
+    weights: Annotated[str, typer.Argument(help="A weight file, a folder of them, an export, or a strategy.")],
+    workspace: Root = Path(),
+    seed: Annotated[
+        int | None, typer.Option(help="Of a strategy: another seed than the one that validated best.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how weights came to be: data, source, strategy, settings, code, run; and whether they are still the same."""
+    from graftwork_flows.tracing import print_lineage
+
+    print_lineage(workspace.resolve(), weights, seed, as_json)
+
+
+@app.command()
+def verify(
+    workspace: Root = Path(),
+    remote: Annotated[bool, typer.Option("--remote", help="Ask the remote, too, whether it has every output.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that the workspace is what its dvc.lock says: every file is hashed anew, every setting compared."""
+    from graftwork_flows.verifying import print_verification
+
+    print_verification(workspace.resolve(), remote=remote, as_json=as_json)
+
+
+@app.command()
+def doctor(workspace: Root = Path(), as_json: AsJson = False) -> None:
+    """Look at versions, machine, settings, plugins, DVC, git, Prefect, disk and rights; say what to do."""
+    from graftwork_flows.doctor import print_diagnosis
+
+    print_diagnosis(workspace.resolve(), as_json)
+
+
+@app.command()
+def clean(
+    workspace: Root = Path(),
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this it is only listed.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Prefect's history of runs, too.")] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="What DVC's cache holds for no branch, tag or experiment, too: dvc gc.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what can go, with its size: caches, left-overs, old reports; results stay."""
+    from graftwork_flows.cleaning import print_cleaning
+
+    print_cleaning(workspace.resolve(), yes=yes, history=history, cache=cache, as_json=as_json)
 
 
 @app.command()

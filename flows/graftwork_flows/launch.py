@@ -18,9 +18,10 @@ from graftwork.secrets import without_secrets
 from graftwork.stages import Context
 from graftwork.workspace import check_paths, open_workspace
 from graftwork_flows import server
-from graftwork_flows.console import LineProgress, listen_to_flow, say
+from graftwork_flows.console import LineProgress, listen_to_flow, say, teller
 from graftwork_flows.kept import kept
 from graftwork_flows.overrides import as_overrides
+from graftwork_flows.run_log import run_log
 from graftwork_flows.stopping import stopped_by
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def _check_first(root: Path, changes: Sequence[str]) -> None:
     """Raise what is wrong before a server is started for nothing; settings that passed once pass without plugins."""
 
     def check() -> dict[str, Any]:
-        check_paths(open_workspace(root, changes))
+        context = open_workspace(root, changes)
+        check_paths(context, pulls=context.settings.remote.pull)
         return {"failures": []}
 
     if changes:
@@ -110,7 +112,7 @@ def bring_up_to_date(
     """
     from graftwork_flows.runs import begin
 
-    with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds) as run:
+    with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, tell=teller(quiet)) as run:
         _run_to_the_end(run, quiet, tell)
 
 
@@ -130,7 +132,9 @@ def measure_anew(root: Path, *, wait_seconds: float, quiet: bool) -> None:
     """Forget what was chosen to train on, choose by measuring, and record it for DVC. Raises GraftworkError."""
     from graftwork_flows.runs import begin
 
-    with begin(root, goals=("measure",), wait_seconds=wait_seconds, what="graftwork measure") as run:
+    with begin(
+        root, goals=("measure",), wait_seconds=wait_seconds, what="graftwork measure", tell=teller(quiet)
+    ) as run:
         run.computing.submit(_forget, run.context).result()
         run.pipeline.look_again()
         _run_to_the_end(run, quiet)
@@ -148,14 +152,15 @@ def _run(
 ) -> None:
     """Run a flow, after its server is up; or, where that isn't wanted or can't be, `alone`."""
     started = time.monotonic()
-    ui = "" if without_prefect else _connect(root, quiet)
-    if ui or os.environ.get("PREFECT_API_URL"):
-        _run_flow(root, flow, parameters, quiet)
-    else:
-        alone()
-    if not quiet:
-        say(f"UI: {ui}" if ui else "UI: none, run without Prefect")
-        say(f"took {time.monotonic() - started:.1f} s")
+    with run_log(Layout(root), f"graftwork {'run' if flow == 'transfer' else flow}"):
+        ui = "" if without_prefect else _connect(root, quiet)
+        if ui or os.environ.get("PREFECT_API_URL"):
+            _run_flow(root, flow, parameters, quiet)
+        else:
+            alone()
+        if not quiet:
+            say(f"UI: {ui}" if ui else "UI: none, run without Prefect")
+            say(f"took {time.monotonic() - started:.1f} s")
 
 
 def serve_flow(root: Path, name: str, cron: str) -> None:

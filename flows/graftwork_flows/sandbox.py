@@ -56,8 +56,10 @@ def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sa
         _write_params(root / PARAMS, overrides)
         cache = _call(workspace, sys.executable, "-m", "dvc", "cache", "dir").strip()
         absolute = (workspace / ".dvc" / cache).resolve() if not Path(cache).is_absolute() else Path(cache)
+        _share_remotes(workspace, root)
         _call(root, sys.executable, "-m", "dvc", "config", "--local", "cache.dir", str(absolute))
-        _check_out_data(root)
+        if not settings.remote.pull:  # a run that pulls brings it
+            _check_out_data(root)
         yield Sandbox(root, workspace, name)
     finally:
         subprocess.run(
@@ -81,14 +83,21 @@ def _repository(workspace: Path) -> Path:
 def _share_private(workspace: Path, root: Path) -> None:
     """Let what must stay when the worktree goes be written at home.
 
-    The account of weights that don't fit; and checkpoints, from which the same settings go on: they are found by all
-    that decides the weights.
+    Accounts of weights that don't fit; records of runs; and checkpoints, from which the same settings go on: they are
+    found by all that decides the weights.
     """
-    for find in (lambda layout: layout.misfits, Layout.checkpoints):
+    for find in (lambda layout: layout.misfits, lambda layout: layout.runs, Layout.checkpoints):
         home, there = (find(Layout(folder)) for folder in (workspace, root))
         for folder in (home, there.parent):
             make_folder(folder)
         there.symlink_to(home)
+
+
+def _share_remotes(workspace: Path, root: Path) -> None:
+    """Bring this machine's own settings of DVC, which git ignores: remotes, and the keys to them."""
+    own = workspace / ".dvc" / "config.local"
+    if own.is_file():
+        shutil.copy(own, root / ".dvc" / own.name)
 
 
 def _copy_changes(workspace: Path, root: Path) -> None:

@@ -22,6 +22,7 @@ USUAL_PORT = 4200
 # Leases in memory go with the server, and the slots that they hold are never free again.
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 START_SECONDS = 180  # 7 to 10 on an idle machine; a busy one has needed 112
+KEPT_LOGS = 3  # of servers that ended
 
 TOML = """\
 # Written by Graftwork for `prefect` commands in this folder; not for git, as it holds this machine's paths.
@@ -148,6 +149,16 @@ def healthy(url: str) -> bool:
         return False
 
 
+def silent_process(root: Path) -> int | None:
+    """Return the process that was started as the workspace's server and lives, but doesn't answer."""
+    try:
+        stored = json.loads(_state_file(root).read_text(encoding="utf-8"))
+        server = Server(int(stored["port"]), int(stored["pid"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return server.pid if _alive(server.pid) and not healthy(server.url) else None
+
+
 def _spawn(root: Path, port: int) -> Server:
     make_folder(root / ".prefect")
     own = {
@@ -158,6 +169,7 @@ def _spawn(root: Path, port: int) -> Server:
     environment = {**os.environ, **prefect_environment(root, None), **own}
     environment.pop("PREFECT_API_URL", None)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    _rotate(_log_file(root))
     with _log_file(root).open("w") as log:
         process = subprocess.Popen(
             command, cwd=root / ".prefect", env=environment, start_new_session=True,
@@ -211,6 +223,14 @@ def _toml(root: Path, server: Server) -> str:
 
 def _state_file(root: Path) -> Path:
     return root / ".prefect" / "graftwork-server.json"
+
+
+def _rotate(log: Path) -> None:
+    """Keep the logs of the servers before, the newest as .1."""
+    for number in range(KEPT_LOGS, 0, -1):
+        older = log.with_name(f"{log.name}.{number - 1}") if number > 1 else log
+        if older.exists():
+            older.replace(log.with_name(f"{log.name}.{number}"))
 
 
 def _log_file(root: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Collection
@@ -45,9 +46,13 @@ def run_stages(
     `undone` publishes what can be told where stages failed, and returns a sentence on it.
     """
     log = get_run_logger()
-    what = f"flow run {flow_run_name()}"
+    what = f"flow run {flow_run_name()} {flow_run_id()}".rstrip()
+
+    def tell(line: str) -> None:
+        log.log(logging.WARNING if line.startswith("warning: ") else logging.INFO, line)
+
     slot = nullcontext() if tuple(goals) == CHECKED else machine_slot()
-    with slot, begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, what=what) as run:
+    with slot, begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, what=what, tell=tell) as run:
         states = {name: future.state for name, future in _submit(run).items()}
         if run.stop.wanted:
             return Cancelled(message=f"stopped by {run.stop.signal.name}", data=run.stop.error())
@@ -135,6 +140,12 @@ def flow_run_name() -> str:
     context = FlowRunContext.get()
     name = context.flow_run.name if context and context.flow_run else None
     return name if name and SAFE_NAME.fullmatch(name) else run_name("run")
+
+
+def flow_run_id() -> str:
+    """Return the id of the flow run that is going on, by which the Prefect UI finds it."""
+    context = FlowRunContext.get()
+    return str(context.flow_run.id) if context and context.flow_run else ""
 
 
 class TaskProgress:

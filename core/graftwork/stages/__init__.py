@@ -27,6 +27,7 @@ class Context:
     layout: Layout
     progress: Progress
     compute: Compute = here  # where torch's work is done: a run has one thread for it
+    asked_by: str = "Python"  # for the records of who computed what
 
     def choice(self, data: str) -> Choice:
         """Return what was chosen to train on a data set with. Raises StateError where nothing was, yet."""
