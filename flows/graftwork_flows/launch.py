@@ -93,6 +93,8 @@ def _run_to_the_end(run: Run, quiet: bool) -> None:
     """Run every stage without Prefect, and raise the first failure, or that it was stopped."""
     from graftwork_flows.runs import run_plainly
 
+    if run.found and not quiet:
+        say(run.found)
     run_plainly(run, lambda stage: LineProgress(stage, run.stop, quiet))
     run.stop.check()
     if run.failures:
@@ -122,10 +124,12 @@ def _run(
     """Run a flow, after its server is up; or, where that isn't wanted or can't be, `alone`."""
     started = time.monotonic()
     ui = "" if without_prefect else _connect(root, quiet)
-    if ui or os.environ.get("PREFECT_API_URL"):
-        _run_flow(root, flow, parameters, quiet)
-    else:
+    api = os.environ.get("PREFECT_API_URL", "")
+    if not (ui or api):
         alone()
+    elif not _run_flow(root, flow, parameters, quiet):
+        say(f"warning: the Prefect server at {api} is gone: its record of this run stays open until the next one")
+        alone()  # what was computed is recorded, and isn't computed again
     if not quiet:
         say(f"UI: {ui}" if ui else "UI: none, run without Prefect")
         say(f"took {time.monotonic() - started:.1f} s")
@@ -194,7 +198,8 @@ def _import_meanwhile() -> None:
     threading.Thread(target=load, daemon=True).start()
 
 
-def _run_flow(root: Path, flow: str, parameters: dict[str, Any], quiet: bool) -> None:
+def _run_flow(root: Path, flow: str, parameters: dict[str, Any], quiet: bool) -> bool:
+    """Run a flow; tell whether Prefect's server was there to the end. Raises what the flow ended with."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     os.chdir(root)  # Prefect reads its settings in the current folder
     if flow == "sweep":
@@ -203,13 +208,22 @@ def _run_flow(root: Path, flow: str, parameters: dict[str, Any], quiet: bool) ->
         from graftwork_flows.transfer import transfer as started  # type: ignore[assignment]
 
     listen_to_flow(quiet)
-    state = started(**parameters, return_state=True)
+    try:
+        state = started(**parameters, return_state=True)
+    except GraftworkError:
+        raise
+    except Exception:
+        if server.healthy(os.environ["PREFECT_API_URL"]):
+            raise
+        return False
     if state.is_completed():
         if quiet:
             say(state.message or "")
-        return
+        return True
     if isinstance(state.data, GraftworkError):
         raise state.data
+    if not state.is_cancelled() and not server.healthy(os.environ["PREFECT_API_URL"]):
+        return False
     if state.is_cancelled():  # Prefect keeps a cancelled state's message, and drops its data
         raise stopped_by(signal.Signals[(state.message or "").rpartition(" ")[2] or "SIGTERM"])
     raise TrainingError(state.message or "The flow run failed")

@@ -12,13 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from graftwork.errors import GraftworkError, TrainingError
+from graftwork.errors import GraftworkError
+from graftwork.faults import as_told
 from graftwork.layout import Layout
 from graftwork.params_file import load_settings
 from graftwork.progress import Progress
 from graftwork.settings import Settings
 from graftwork.stages import Context
-from graftwork.workspace import PARAMS, check_before_run, open_workspace, run_stage
+from graftwork.workspace import PARAMS, check_before_run, open_workspace, run_stage, sweep_leftovers
+from graftwork_flows import lock_files
 from graftwork_flows.pipeline import Node, Outcome, Pipeline
 from graftwork_flows.run_lock import run_lock
 from graftwork_flows.stopping import Stop, stop_on_signals
@@ -35,6 +37,7 @@ class Run:
     stop: Stop
     computing: Executor
     force: bool = False
+    found: str = ""  # what a run that died in this workspace left to this one, in a sentence
     failures: dict[str, GraftworkError] = field(default_factory=dict)
 
     @cached_property
@@ -51,10 +54,7 @@ class Run:
             self.failures[node.name] = error
             raise
         except Exception as error:
-            failure = TrainingError(
-                f"{type(error).__name__}: {error}", where=f"stage {node.name}",
-                fix="graftwork run --debug shows where; if it isn't your plugin, please report it",
-            )  # fmt: skip
+            failure = as_told(error, f"stage {node.name}")
             self.failures[node.name] = failure
             raise failure from error
 
@@ -87,20 +87,31 @@ def begin(
     settings = load_settings(root / PARAMS)
     layout = Layout(root)
     with (
-        run_lock(layout.private, what, wait_seconds),
+        run_lock(layout.private, what, wait_seconds) as former,
         stop_on_signals(stop),
         chdir(root),  # DVC's run cache takes the current folder for the workspace
         _computing_thread() as computing,
     ):
         if settings.sweep is None:
             remove_orphan(root)
+        found = _recovered(layout, former)
         pipeline = Pipeline(root)
         _remove_former(layout, settings)
         nodes = pipeline.nodes(goals)
-        run = Run(root, pipeline, nodes, stop, computing, force)
+        run = Run(root, pipeline, nodes, stop, computing, force, found)
         if force or pipeline.changed(nodes):
             computing.submit(lambda: check_before_run(run.context, sweeping="cells" in goals)).result()
         yield run
+
+
+def _recovered(layout: Layout, former: str) -> str:
+    """Mend what killed runs left, and return a sentence on it; nothing where there was none."""
+    swept = sweep_leftovers(layout)
+    mended = lock_files.mend(layout)
+    if not (former or swept or mended):
+        return ""
+    what = [f"{len(swept)} half-written files removed" if swept else "", *(f"{name} restored" for name in mended)]
+    return ", ".join(filter(None, [f"{former} died: going on from what it left" if former else "", *what]))
 
 
 def _computing_thread() -> Executor:

@@ -14,6 +14,7 @@ from pydantic import Field
 from graftwork.errors import GraftworkError
 from graftwork.layout import Layout
 from graftwork_flows import artifacts
+from graftwork_flows.crashed import note_flow_run
 from graftwork_flows.overrides import as_overrides
 from graftwork_flows.sandbox import sandbox
 from graftwork_flows.tasks import failed, flow_run_name, run_name, run_stages
@@ -51,6 +52,7 @@ def transfer(
         wait_seconds: How long to wait for another run in this workspace to end.
     """
     root = Path(workspace).resolve()
+    note_flow_run(root)
     try:
         changes = as_overrides(root, strategies, labels, seeds, finetune_epochs, overrides)
         if not changes:
