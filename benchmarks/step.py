@@ -28,6 +28,7 @@ from graftwork.progress import Quiet
 from graftwork.seeds import generator
 from graftwork.settings import Engine, Training
 from graftwork.source import Source
+from graftwork.stepping import Batch
 from graftwork.strategy import Step, Strategy, TargetModel
 from graftwork.torchvision_operators import define_missing
 from graftwork.training import _Loop
@@ -166,7 +167,7 @@ class Net:
         def turn() -> None:
             for _ in range(self.steps):
                 for shown in inputs.stream(order, self.batch, draws):
-                    loop._step(inputs, shown, order, own)
+                    loop.state.stepper.step(Batch(inputs, shown, order, own), loop.state.optimizer)
 
         return turn
 

@@ -106,12 +106,17 @@ class Training(Frozen):
     sampling: Literal["shuffled", "balanced"] = "shuffled"
     validate_every_epochs: int = Field(default=1, ge=1)
     cached_views: int = Field(default=4, ge=0, le=10_000)  # augmented views that a frozen part is shown; 0: all anew
+    on_divergence: Literal["stop", "halve"] = "stop"  # of a loss that isn't finite; halve: the rate, from the last good
 
     @model_validator(mode="after")
     def _mends_imbalance_once(self) -> Training:
         if self.class_weights == self.sampling == "balanced":
             raise ValueError("class_weights or sampling balanced, not both: that would mend one imbalance twice")
         return self
+
+    def deciding(self) -> dict[str, Any]:
+        """Return what decides the weights; a key that came later is left out where it changes nothing."""
+        return self.model_dump(exclude={"on_divergence"} if self.on_divergence == "stop" else set())
 
     @property
     def balances(self) -> bool:

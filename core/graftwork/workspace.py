@@ -15,6 +15,7 @@ from graftwork.progress import Progress, Quiet
 from graftwork.registry import load_plugins
 from graftwork.run_records import recorded
 from graftwork.stages import WAITING, Context, stages
+from graftwork.temporaries import sweep
 
 PARAMS = "params.yaml"
 
@@ -51,6 +52,22 @@ def misfits_kept(layout: Layout, name: str) -> Iterator[None]:
         write_json(file, error.account)
         error.where += f"; every tensor: {file.resolve()}"
         raise
+
+
+def sweep_leftovers(layout: Layout) -> list[Path]:
+    """Remove what killed processes left half-written, and put back what they moved aside; return what it was.
+
+    To be called by who holds the workspace. Looks into folders that stages write, never among a user's own images.
+    """
+    data, private = layout.root / "data", layout.private
+    return sweep(
+        [
+            (layout.root, 0), (data / "raw", 0), (data / "prepared", 1), (data / "features", 0), (data / "origins", 1),
+            (layout.root / "weights", 1), (layout.report, 1), (layout.sweep, 1), (layout.root / "exported", 0),
+            (private, 0), (private / "checkpoints", 3), (layout.features, 0), (layout.downloads, 0),
+            (private / "timings", 0), (layout.misfits, 0),
+        ]
+    )  # fmt: skip
 
 
 def check_before_run(context: Context, *, sweeping: bool = False, training: bool = True) -> None:

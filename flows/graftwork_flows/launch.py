@@ -154,10 +154,13 @@ def _run(
     started = time.monotonic()
     with run_log(Layout(root), f"graftwork {'run' if flow == 'transfer' else flow}"):
         ui = "" if without_prefect else _connect(root, quiet)
-        if ui or os.environ.get("PREFECT_API_URL"):
-            _run_flow(root, flow, parameters, quiet)
-        else:
+        api = os.environ.get("PREFECT_API_URL", "")
+        if not (ui or api):
             alone()
+        elif not _run_flow(root, flow, parameters, quiet):
+            shown = without_secrets(api)
+            say(f"warning: the Prefect server at {shown} is gone: its record of this run stays open until the next one")
+            alone()  # what was computed is recorded, and isn't computed again
         if not quiet:
             say(f"UI: {ui}" if ui else "UI: none, run without Prefect")
             say(f"took {time.monotonic() - started:.1f} s")
@@ -232,18 +235,28 @@ def _import_meanwhile() -> None:
     threading.Thread(target=load, daemon=True).start()
 
 
-def _run_flow(root: Path, flow: str, parameters: dict[str, Any], quiet: bool) -> None:
+def _run_flow(root: Path, flow: str, parameters: dict[str, Any], quiet: bool) -> bool:
+    """Run a flow; tell whether Prefect's server was there to the end. Raises what the flow ended with."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     os.chdir(root)  # Prefect reads its settings in the current folder
     started = getattr(import_module(f"graftwork_flows.{flow}"), flow)
     listen_to_flow(quiet)
-    state = started(**parameters, return_state=True)
+    try:
+        state = started(**parameters, return_state=True)
+    except GraftworkError:
+        raise
+    except Exception:
+        if server.healthy(os.environ["PREFECT_API_URL"]):
+            raise
+        return False
     if state.is_completed():
         if quiet:
             say(state.message or "")
-        return
+        return True
     if isinstance(state.data, GraftworkError):
         raise state.data
+    if not state.is_cancelled() and not server.healthy(os.environ["PREFECT_API_URL"]):
+        return False
     if state.is_cancelled():  # Prefect keeps a cancelled state's message, and drops its data
         raise stopped_by(signal.Signals[(state.message or "").rpartition(" ")[2] or "SIGTERM"])
     raise TrainingError(state.message or "The flow run failed")

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from graftwork.disk import disk_full, means_full
 from graftwork.errors import GraftworkError, StateError
 from graftwork.layout import Layout
 from graftwork_flows import exchange
 from graftwork_flows.exchange import Exchanged
+from graftwork_flows.lock_files import kept_whole
 
 Outcome = Literal["computed", "unchanged", "restored"]
 RUN, SWEEP = "dvc.yaml", "sweep/dvc.yaml"  # the stage graphs of a workspace; the second hangs on the first
@@ -178,15 +180,20 @@ class Pipeline:
             own = node.own is not None
             guard = self._guard(stage)
         if not own:
-            with self._dvc():  # a user's own command: DVC runs and records it
+            with self._dvc(), kept_whole(self.root, _lock(node)):  # a user's own command: DVC runs and records it
                 self._repo.reproduce(self._target(node), single_item=True, force=force)
             return "computed"
         with guard:
             compute()
         with self._dvc():
             self._check_definition()
-            self._repo.commit(self._target(node), force=True)
+            self._record(node)
         return "computed"
+
+    def _record(self, node: Node) -> None:
+        """Write what a stage made of what into DVC's cache and dvc.lock."""
+        with kept_whole(self.root, _lock(node)):
+            self._repo.commit(self._target(node), force=True)
 
     def _restored(self, node: Node, stage: Any) -> bool:
         """Check the outputs out of DVC's run cache, if they are there, and record them.
@@ -207,7 +214,7 @@ class Pipeline:
                 raise
             self._pulls = False  # the remote failed: what is left is computed here
             return False
-        self._repo.commit(self._target(node), force=True)
+        self._record(node)
         return True
 
     def _target(self, node: Node) -> str:
@@ -256,8 +263,15 @@ class Pipeline:
                 f"DVC is busy: {error}", where=str(self.root), fix="wait for the other run, or end it"
             ) from None
         except DvcException as error:
+            if means_full(error):
+                raise disk_full(self.root, error) from error
             cause = f": {error.__cause__}" if error.__cause__ else ""
-            raise StateError(f"DVC refuses: {error}{cause}", where=str(self.root), fix="dvc status -v") from error
+            torn = "dvc.lock" in str(error)  # by a kill, or a full disk, while `dvc repro` wrote it
+            raise StateError(
+                f"DVC refuses: {error}{cause}", where=str(self.root),
+                fix="git checkout dvc.lock, or rm dvc.lock: stages come back from DVC's cache" if torn
+                else "dvc status -v",
+            ) from error  # fmt: skip
 
     def _definition(self) -> dict[str, str]:
         """Return the digests of the files that decide what a stage is."""
@@ -302,6 +316,11 @@ def _file(stage: Any) -> str:
     """Return which of the workspace's own files a stage stands in; nothing for another's."""
     path = Path(stage.path_in_repo).as_posix()
     return path if path in (RUN, SWEEP) else ""
+
+
+def _lock(node: Node) -> str:
+    """Return the lock file that a stage is recorded in."""
+    return Path(node.file).with_suffix(".lock").as_posix()
 
 
 def _ordered(nodes: dict[str, Node], wanted: Iterable[Node]) -> list[Node]:

@@ -13,13 +13,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from graftwork.errors import FEW, GraftworkError, StateError, TrainingError, listed
+from graftwork.errors import FEW, GraftworkError, StateError, listed
+from graftwork.faults import as_told
 from graftwork.layout import Layout
 from graftwork.params_file import load_settings
 from graftwork.progress import Progress
 from graftwork.settings import Settings
 from graftwork.stages import Context
-from graftwork.workspace import PARAMS, check_before_run, open_workspace, run_stage
+from graftwork.workspace import PARAMS, check_before_run, open_workspace, run_stage, sweep_leftovers
+from graftwork_flows import lock_files
 from graftwork_flows.books import enter
 from graftwork_flows.console import say
 from graftwork_flows.pipeline import Node, Outcome, Pipeline
@@ -66,10 +68,7 @@ class Run:
             raise
         except Exception as error:
             log.debug("%s failed", node.name, exc_info=error)
-            failure = TrainingError(
-                f"{type(error).__name__}: {error}", where=f"stage {node.name}",
-                fix="the newest file in .graftwork/logs shows where; if it isn't your plugin, please report it",
-            )  # fmt: skip
+            failure = as_told(error, f"stage {node.name}")
             self.failures[node.name] = failure
             raise failure from error
 
@@ -106,13 +105,15 @@ def begin(
     layout = Layout(root)
     with (
         run_log(layout, what),
-        run_lock(layout.private, what, wait_seconds),
+        run_lock(layout.private, what, wait_seconds) as former,
         stop_on_signals(stop),
         chdir(root),  # DVC's run cache takes the current folder for the workspace
         _computing_thread() as computing,
     ):
         if settings.sweep is None:
             remove_orphan(root)
+        if found := _recovered(layout, former):
+            tell(f"warning: {found}")
         pipeline = Pipeline(root, settings.remote.name)
         if settings.remote.used:
             pipeline.remote()
@@ -158,6 +159,16 @@ def _push(pipeline: Pipeline, layout: Layout, tell: Callable[[str], None]) -> No
         return
     note_pushed(layout, remote)
     tell(f"pushed {found.outputs} files to {remote}")
+
+
+def _recovered(layout: Layout, former: str) -> str:
+    """Mend what killed runs left, and return a sentence on it; nothing where there was none."""
+    swept = sweep_leftovers(layout)
+    mended = lock_files.mend(layout)
+    if not (former or swept or mended):
+        return ""
+    what = [f"{len(swept)} half-written files removed" if swept else "", *(f"{name} restored" for name in mended)]
+    return ", ".join(filter(None, [f"{former} died: going on from what it left" if former else "", *what]))
 
 
 def _computing_thread() -> Executor:

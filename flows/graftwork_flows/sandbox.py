@@ -18,6 +18,7 @@ from graftwork.errors import StateError
 from graftwork.files import make_folder, write_text
 from graftwork.layout import Layout
 from graftwork.params_file import apply_overrides, load_settings
+from graftwork.processes import process_of, this_process
 from graftwork.workspace import PARAMS
 from graftwork.yaml_source import read_yaml
 
@@ -48,6 +49,8 @@ def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sa
     top = _repository(workspace)
     tree = Layout(workspace).private / "worktrees" / name
     make_folder(tree.parent)
+    _remove_orphans(workspace, tree.parent)
+    write_text(_owner(tree), str(this_process()))
     _call(workspace, "git", "worktree", "add", "--quiet", "--detach", str(tree), "HEAD")
     try:
         root = tree / workspace.relative_to(top)
@@ -62,11 +65,27 @@ def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sa
             _check_out_data(root)
         yield Sandbox(root, workspace, name)
     finally:
-        subprocess.run(
-            ["git", "-C", str(workspace), "worktree", "remove", "--force", str(tree)],
-            capture_output=True,
-            check=False,
-        )
+        _remove(workspace, tree)
+
+
+def _remove(workspace: Path, tree: Path) -> None:
+    subprocess.run(
+        ["git", "-C", str(workspace), "worktree", "remove", "--force", str(tree)], capture_output=True, check=False
+    )
+    _owner(tree).unlink(missing_ok=True)
+
+
+def _remove_orphans(workspace: Path, trees: Path) -> None:
+    """Remove the worktrees of runs that were killed: what they finished is in DVC's cache."""
+    for owner in trees.glob("*.owner"):
+        process = process_of(owner.read_text(encoding="utf-8"))
+        if process is not None and process.dead:
+            _remove(workspace, owner.with_suffix(""))
+
+
+def _owner(tree: Path) -> Path:
+    """Return the file that says whose a worktree is."""
+    return tree.with_name(f"{tree.name}.owner")
 
 
 def _repository(workspace: Path) -> Path:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from graftwork.errors import GraftworkError
 from graftwork_flows import artifacts
+from graftwork_flows.crashed import note_flow_run
 from graftwork_flows.sweep_graph import GOALS, write_graph
 from graftwork_flows.tasks import failed, run_name, run_stages
 
@@ -33,6 +34,7 @@ def sweep(
         wait_seconds: How long to wait for another run in this workspace to end.
     """
     root = Path(workspace).resolve()
+    note_flow_run(root)
     try:
         write_graph(root)
         return run_stages(root, recompute, wait_seconds, artifacts.publish_sweep, GOALS)

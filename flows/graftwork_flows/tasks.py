@@ -56,15 +56,28 @@ def run_stages(
         states = {name: future.state for name, future in _submit(run).items()}
         if run.stop.wanted:
             return Cancelled(message=f"stopped by {run.stop.signal.name}", data=run.stop.error())
+        missing = [name for name, state in states.items() if not state.is_completed()]
         if run.failures:
-            missing = [name for name, state in states.items() if not state.is_completed()]
             first = next(iter(run.failures.values()))
             told = undone(run) if undone else ""
             return failed(first, f"{', '.join(missing)} not done. {told}{first}")
-        verdict = publish(Layout(root))
+        if missing:  # by no fault of theirs
+            return Failed(message=f"{', '.join(missing)} not done: Prefect didn't run them")
+        verdict = _published(root, publish)
         log.info(verdict)
         fresh = sum(state.name != "Cached" for state in states.values())
         return Completed(message=f"{fresh} of {len(states)} stages computed. {verdict}")
+
+
+def _published(root: Path, publish: Callable[[Layout], str]) -> str:
+    """Publish what came out and return the verdict; a server that is gone takes nothing from a run that is done."""
+    try:
+        return publish(Layout(root))
+    except GraftworkError:
+        raise
+    except Exception as error:
+        get_run_logger().warning("the artifacts couldn't be published: %s", error)
+        return ""
 
 
 def _submit(run: Run) -> dict[str, PrefectFuture[Any]]:
@@ -159,6 +172,7 @@ class TaskProgress:
         self._log = get_run_logger()
         self._artifact: Any = None
         self._told_at = 0.0
+        self._heard = True  # by a server
 
     def log(self, message: str) -> None:
         """Log a line."""
@@ -183,8 +197,15 @@ class TaskProgress:
             self._show(100.0)
 
     def _show(self, percent: float) -> None:
-        if self._artifact is None:
-            key = "progress-" + self._stage.replace("@", "-").replace("_", "-")
-            self._artifact = create_progress_artifact(percent, key=key, description=f"Training in {self._stage}")
-        else:
-            update_progress_artifact(self._artifact, percent)
+        """Show the progress; a server that is gone is no reason to stop computing."""
+        if not self._heard:
+            return
+        try:
+            if self._artifact is None:
+                key = "progress-" + self._stage.replace("@", "-").replace("_", "-")
+                self._artifact = create_progress_artifact(percent, key=key, description=f"Training in {self._stage}")
+            else:
+                update_progress_artifact(self._artifact, percent)
+        except Exception as error:
+            self._heard = False
+            self._log.warning("%s: Prefect doesn't take its progress any more: %s", self._stage, error)

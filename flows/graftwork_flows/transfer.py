@@ -14,6 +14,7 @@ from pydantic import Field
 from graftwork.errors import GraftworkError
 from graftwork.layout import Layout
 from graftwork_flows import artifacts
+from graftwork_flows.crashed import note_flow_run
 from graftwork_flows.overrides import as_overrides
 from graftwork_flows.partial import kept_page
 from graftwork_flows.sandbox import sandbox
@@ -52,6 +53,7 @@ def transfer(
         wait_seconds: How long to wait for another run in this workspace to end.
     """
     root = Path(workspace).resolve()
+    note_flow_run(root)
 
     def run_in(folder: Path) -> State[Any]:
         page = kept_page(root, flow_run_name())
