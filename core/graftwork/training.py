@@ -50,6 +50,7 @@ class _Loop:
         self.compiled = job.machine.compiled(self.model)
         self.plan = plan(job.strategy.phases(job.target, job.training.epochs))
         self.batches = max(1, len(job.train) // job.training.batch_size)  # a smaller last batch is left out
+        job.team.require_work(min(job.training.batch_size, len(job.train)))
         self.class_weights = class_weights(job.training.class_weights, job.train.labels.to(job.machine.device))
         job.target.extra.to(job.machine.device)
         job.strategy.training_started(job.run)
@@ -70,9 +71,9 @@ class _Loop:
         job, planned = self.job, self.plan[epoch]
         if planned.begins_phase:
             self._begin(planned)
-        torch.manual_seed(derived_seed(job.seed, "epoch", epoch))  # dropout and the like
+        torch.manual_seed(derived_seed(job.seed, "epoch", epoch, *job.team.purpose))  # dropout and the like
         draws = generator(job.machine.device, job.seed, "batches", epoch)
-        own_draws = generator(torch.device("cpu"), job.seed, "strategy", epoch)
+        own_draws = generator(torch.device("cpu"), job.seed, "strategy", epoch, *job.team.purpose)
         self._set_modes(planned, epoch)
         forward = self.model if watched(self.model) else self.compiled  # after the stack, which may watch it anew
         inputs = self.feed.inputs(epoch, forward)
@@ -86,7 +87,7 @@ class _Loop:
                 set_learning_rate(self.optimizer, job.training, fraction)
                 numbers = whole[batch * job.training.batch_size :][: len(shown.labels)]
                 losses.append(self._step(inputs, shown, numbers, own_draws))
-        loss = self._mean_finite(torch.stack(losses), epoch)
+        loss = self._mean_finite(job.team.sum(torch.stack(losses)), epoch)
         if planned.ends_course or (epoch + 1) % job.training.validate_every_epochs == 0:
             self._validate(inputs, epoch, loss)
         if planned.ends_course:
@@ -149,18 +150,23 @@ class _Loop:
         self.job.strategy.epoch_started(self.job.target, epoch, self.optimizer)
 
     def _step(self, inputs: Inputs, shown: Shown, numbers: Tensor, own_draws: torch.Generator) -> Tensor:
-        job = self.job
-        with job.machine.precision():
-            logits = inputs.answer(shown.inputs)
-        soft = soft_labels(shown.labels, shown.blends, logits.shape[1]) if shown.blends else None
-        labels = shown.labels if soft is None else soft.argmax(dim=1)
+        job, whole = self.job, shown.labels
+        mine = job.team.share(len(whole))
+        images, numbers = shown.inputs[mine], numbers[mine]
+        with job.machine.precision(), job.team.together():
+            logits = inputs.answer(images)
+        if shown.blends:
+            whole = soft_labels(whole, shown.blends, logits.shape[1])
+        soft = whole[mine] if shown.blends else None
+        labels = whole[mine] if soft is None else soft.argmax(dim=1)
         loss = self._loss(logits.float(), labels if soft is None else soft)
         taps = job.target.taps
         maps = taps.maps
-        step = Step(job.target, shown.inputs, labels, logits, taps.features, maps, own_draws, loss, soft, numbers)
+        step = Step(job.target, images, labels, logits, taps.features, maps, own_draws, loss, soft, numbers)
         extra = job.strategy.loss_terms(step)
-        total = loss if extra is None else loss + extra
+        total = job.team.total(loss, extra, whole, self.class_weights)
         total.backward()  # type: ignore[no-untyped-call]
+        job.team.reduce(self.optimizer)
         job.strategy.gradients_ready(step)
         self.optimizer.step()
         job.strategy.step_ended(step, self.optimizer)

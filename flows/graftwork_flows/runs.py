@@ -17,12 +17,13 @@ from graftwork.layout import Layout
 from graftwork.params_file import load_settings
 from graftwork.progress import Progress
 from graftwork.settings import Settings
-from graftwork.stages import Context
-from graftwork.workspace import PARAMS, check_before_run, open_workspace, run_stage
+from graftwork.stages import SHARED, Context
+from graftwork.workspace import PARAMS, check_before_run, open_workspace
 from graftwork_flows.pipeline import Node, Outcome, Pipeline
 from graftwork_flows.run_lock import run_lock
 from graftwork_flows.stopping import Stop, stop_on_signals
 from graftwork_flows.sweep_graph import remove_orphan
+from graftwork_flows.teams import run_or_share
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Run:
     computing: Executor
     force: bool = False
     failures: dict[str, GraftworkError] = field(default_factory=dict)
+    away: Callable[[Node, Progress], None] | None = None  # computes what trains elsewhere, where a runner was named
 
     @cached_property
     def context(self) -> Context:
@@ -59,9 +61,12 @@ class Run:
             raise failure from error
 
     def _compute(self, node: Node, progress: Progress) -> None:
-        """Run core's function, which does torch's work on the computing thread."""
+        """Run core's function, which does torch's work on the computing thread; or have it run elsewhere."""
         assert node.own is not None
-        run_stage(replace(self.context, progress=progress, compute=self._on_computing_thread), *node.own)
+        if self.away is not None and node.own[0] in SHARED:
+            self.away(node, progress)
+            return
+        run_or_share(replace(self.context, progress=progress, compute=self._on_computing_thread), *node.own)
 
     def _on_computing_thread(self, work: Callable[[], Any]) -> Any:
         """Do work when its turn comes, in the caller's context variables (Prefect's run)."""

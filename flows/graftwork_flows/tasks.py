@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from graftwork.errors import GraftworkError, Interrupted
 from graftwork.layout import Layout
 from graftwork_flows.pipeline import Node
+from graftwork_flows.runners import AT_ONCE, Runner, going_out
 from graftwork_flows.runs import Run, begin
 
 UPDATE_SECONDS = 2.0  # each update of a progress artifact is a request
@@ -31,12 +34,13 @@ def run_name(what: str) -> str:
 
 
 def run_stages(
-    root: Path, recompute: bool, wait_seconds: float, publish: Callable[[Layout], str], goals: Collection[str] = ()
-) -> State[Any]:
+    root: Path, recompute: bool, wait_seconds: float, publish: Callable[[Layout], str], goals: Collection[str] = (),
+    runner: Runner = Runner(),  # noqa: B008  # frozen
+) -> State[Any]:  # fmt: skip
     """Submit one task for each stage, publish what came out, and end in the state that tells what became of them."""
     log = get_run_logger()
     what = f"flow run {flow_run_name()}"
-    with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, what=what) as run:
+    with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, what=what) as run, going_out(runner, run):
         states = {name: future.state for name, future in _submit(run).items()}
         if run.stop.wanted:
             return Cancelled(message=f"stopped by {run.stop.signal.name}", data=run.stop.error())
@@ -59,12 +63,25 @@ def _submit(run: Run) -> dict[str, PrefectFuture[Any]]:
 
     nodes = {node.name: node for node in run.nodes}
     futures: dict[str, PrefectFuture[Any]] = {}
-    for node in run.nodes:
-        before = [futures[name] for name in node.upstream]
-        futures[node.name] = run_stage.submit(node.name, wait_for=before, return_state=False)
-    for future in futures.values():
-        future.wait()
+    with _threads(run) as threads:
+        for node in run.nodes:
+            before = [futures[name] for name in node.upstream]
+            futures[node.name] = threads.submit(run_stage, {"stage": node.name}, wait_for=before)
+        for future in futures.values():
+            future.wait()
     return futures
+
+
+@contextmanager
+def _threads(run: Run) -> Iterator[Any]:
+    """Yield what waits for stages: the flow's own few threads, as all share the computing one; or many, for workers."""
+    if run.away is None:
+        context = FlowRunContext.get()
+        assert context is not None
+        yield context.task_runner
+        return
+    with ThreadPoolTaskRunner(max_workers=AT_ONCE) as threads:  # type: ignore[var-annotated]
+        yield threads
 
 
 def _stage_state(run: Run, node: Node) -> State[Any]:

@@ -15,6 +15,7 @@ from graftwork.errors import GraftworkError
 from graftwork.layout import Layout
 from graftwork_flows import artifacts
 from graftwork_flows.overrides import as_overrides
+from graftwork_flows.runners import Runner
 from graftwork_flows.sandbox import sandbox
 from graftwork_flows.tasks import failed, flow_run_name, run_name, run_stages
 
@@ -34,6 +35,7 @@ def transfer(
     overrides: list[str] = [],  # noqa: B006
     recompute: bool = False,
     wait_seconds: Annotated[float, Field(ge=0)] = 0,
+    runner: str = "",
 ) -> State[Any]:
     """Fetch, augment, pretrain, transfer, fine-tune and report: does transferring help on this data?
 
@@ -49,17 +51,19 @@ def transfer(
         overrides: Any other settings, each as key=value, such as finetune.lr=0.01
         recompute: Run every stage, changed or not.
         wait_seconds: How long to wait for another run in this workspace to end.
+        runner: Where trainings run: threads (here), dask:tcp://host:8786, ray:ray://host:10001, pool:stage/away.
     """
     root = Path(workspace).resolve()
     try:
+        where = Runner.named(runner)
         changes = as_overrides(root, strategies, labels, seeds, finetune_epochs, overrides)
         if not changes:
             return _tell(
-                run_stages(root, recompute, wait_seconds, artifacts.publish),
+                run_stages(root, recompute, wait_seconds, artifacts.publish, runner=where),
                 lambda: str(Layout(root).report / "report.html"),
             )
         with sandbox(root, changes, flow_run_name()) as box:
-            return _tell(run_stages(box.root, recompute, wait_seconds, artifacts.publish), box.keep)
+            return _tell(run_stages(box.root, recompute, wait_seconds, artifacts.publish, runner=where), box.keep)
     except GraftworkError as error:
         return failed(error)
 
