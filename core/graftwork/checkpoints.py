@@ -34,16 +34,22 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one training, in a folder of its own outside DVC's outputs (DVC empties those)."""
 
-    def __init__(self, folder: Path, fingerprint: str, every_seconds: float | None = None) -> None:
-        """`fingerprint` stands for everything that decides the weights: other trainings' files are not seen."""
+    def __init__(
+        self, folder: Path, fingerprint: str, every_seconds: float | None = None, *, writes: bool = True
+    ) -> None:  # fmt: skip
+        """`fingerprint` stands for everything that decides the weights: other trainings' files are not seen.
+
+        Of several processes that share a training one writes; the others read.
+        """
         self.folder = folder / fingerprint[:16]
         self._saved_at = time.monotonic()
         self._every_seconds = every_seconds
+        self._writes = writes
 
     def save(self, snapshot: Callable[[], Checkpoint], *, force: bool = False) -> None:
         """Write a checkpoint when the last one is some seconds old, or when forced."""
         every_seconds = EVERY_SECONDS if self._every_seconds is None else self._every_seconds
-        if not force and time.monotonic() - self._saved_at < every_seconds:
+        if not self._writes or (not force and time.monotonic() - self._saved_at < every_seconds):
             return
         checkpoint = snapshot()
         with atomic_folder(self.folder / "newest") as folder:
@@ -70,13 +76,16 @@ class Checkpoints:
     def keep_last_good(self, tensors: Mapping[str, Tensor]) -> Path:
         """Write the best weights so far beside the checkpoints, for a training that went wrong."""
         path = self.folder / "last-good.safetensors"
+        if not self._writes:
+            return path
         with atomic_file(path) as temporary:
             save_file(storable(tensors), temporary)
         return path
 
     def remove(self) -> None:
         """Delete them: the training's outputs are in place."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._writes:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def fingerprint(*parts: Any) -> str:

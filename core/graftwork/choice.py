@@ -22,15 +22,31 @@ class Choice(Frozen):
     memory_format: Literal["contiguous", "channels_last"]
     compile: bool
     side_by_side: int = Field(ge=1, le=512)
+    processes: int = Field(default=1, ge=1, le=512)  # that share each training
 
     def deciding(self) -> dict[str, Any]:
         """Return all of it that decides the bits of the weights."""
-        return self.model_dump(exclude={"side_by_side"})
+        return {name: value for name, value in self.recorded().items() if name != "side_by_side"}
+
+    def recorded(self) -> dict[str, Any]:
+        """Return it as JSON; one process isn't named, so that what was recorded before there were more still holds."""
+        return self.model_dump(exclude_defaults=True)
+
+    def shared_by(self, processes: int) -> Choice:
+        """Return it for one of so many processes on this machine, which share its cores, or have a GPU each."""
+        if processes == self.processes == 1:
+            return self
+        threads = max(1, self.threads // processes) if self.device == "cpu" else self.threads
+        compiled = self.compile and processes == 1  # what others must be waited for isn't compiled
+        together = self.side_by_side if processes == 1 else 1
+        changes = {"processes": processes, "threads": threads, "compile": compiled, "side_by_side": together}
+        return self.model_copy(update=changes)
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
         parts = [threads if self.device == "cpu" else "GPU", self.precision, self.memory_format]
         parts += ["compiled"] * self.compile + [f"{self.side_by_side} at once"] * (self.side_by_side > 1)
+        parts += [f"{self.processes} processes"] * (self.processes > 1)
         return ", ".join(parts)
 
 

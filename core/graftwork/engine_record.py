@@ -39,7 +39,7 @@ class Record:
 
     def save(self, layout: Layout, data: str) -> None:
         """Write weights/engine/<data>.json and report/engine/<data>.json."""
-        write_json(layout.engine(data), self.choice.model_dump())
+        write_json(layout.engine(data), self.choice.recorded())
         write_json(layout.engine_figures(data), self.as_json())
 
     @classmethod
@@ -53,7 +53,7 @@ class Record:
     def remember(self, machine: str) -> None:
         """Keep it for other workspaces on this machine; where that can't be, each measures for itself."""
         try:
-            write_json(_file(self.key, machine), {"choice": self.choice.model_dump(), **self.as_json()})
+            write_json(_file(self.key, machine), {"choice": self.choice.recorded(), **self.as_json()})
         except (StateError, OSError):
             return
 

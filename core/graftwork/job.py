@@ -14,6 +14,7 @@ from graftwork.images import LabelledImages
 from graftwork.progress import Progress
 from graftwork.settings import Training
 from graftwork.strategy import Strategy, TargetModel
+from graftwork.team import ALONE, Team
 from graftwork.training_run import Run, Tensors
 from graftwork.views import Reuse, Views
 
@@ -48,6 +49,7 @@ class Job:
     progress: Progress
     checkpoints: Checkpoints
     reuse: Reuse | None = None  # where activations of frozen parts are kept; None: the whole model runs at every step
+    team: Team = ALONE  # the processes that share each batch
 
     @cached_property
     def run(self) -> Run:

@@ -140,12 +140,19 @@ class Engine(Frozen):
     memory_format: Literal["auto", "contiguous", "channels_last"]
     compile: bool | Literal["auto"] = False
     side_by_side: Annotated[int, Field(ge=1, le=512)] | Literal["auto"] = 1  # fine-tunings at once
+    processes: int = Field(default=1, ge=1, le=512)  # that share each training; on GPUs one for each
 
     @model_validator(mode="after")
     def _forks_single_threads(self) -> Engine:
         if isinstance(self.side_by_side, int) and self.side_by_side > 1 and self.threads not in ("auto", 1):
             raise ValueError("side_by_side: trainings at once have one thread each; set threads to 1 or auto")
+        if isinstance(self.side_by_side, int) and self.side_by_side > 1 and self.processes > 1:
+            raise ValueError("processes share one training after the other; set side_by_side to 1 or auto")
         return self
+
+    def as_key(self) -> dict[str, Any]:
+        """Return it as part of what a choice is made for; one process stands for itself, as it always did."""
+        return self.model_dump(exclude={"processes"} if self.processes == 1 else None)
 
     @property
     def open(self) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -44,9 +43,9 @@ WHOLE = Part(slice(None))
 
 @dataclass
 class Stepper:
-    """Takes the steps of one training. Once memory ran out, each batch goes through the model in `parts`.
+    """Takes the steps of one training, or of this process's share of it.
 
-    Their gradients add up to the batch's: its loss is the mean over all of its images, as before. What looks at a batch
+    Once memory ran out, each batch goes through the model in `parts`. Their gradients add up to the batch's: its loss is the mean over all of its images, as before. What looks at a batch
     as a whole sees one part at a time: batch norms, and terms like `bss`.
     """
 
@@ -63,6 +62,7 @@ class Stepper:
             tidy_up()
             self._halve(len(batch.shown.labels))
         step, total = done
+        self.job.team.reduce(optimizer)
         strategy.gradients_ready(step)
         optimizer.step()
         strategy.step_ended(step, optimizer)
@@ -72,7 +72,8 @@ class Stepper:
     def _tried(self, batch: Batch) -> tuple[Step, Tensor] | None:
         """Return the step with its gradients in place and its loss; None where memory ran out and parts may help."""
         try:
-            return self._gradients(batch, WHOLE) if self.parts == 1 else self._in_parts(batch)
+            parts = self._cut(batch.shown)
+            return self._gradients(batch, parts[0]) if len(parts) == 1 else self._in_parts(batch, parts)
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error) or self.parts >= self._most_parts(len(batch.shown.labels)):
                 raise
@@ -88,7 +89,12 @@ class Stepper:
         self.job.progress.log(told)
 
     def _most_parts(self, images: int) -> int:
-        """Return into how many parts a batch can be cut: a batch norm that learns needs two images."""
+        """Return into how many parts a batch can be cut: a batch norm that learns needs two images.
+
+        Processes that share a batch wait for each other at every part, so that none may cut on its own.
+        """
+        if self.job.team.size > 1:
+            return 1
         learns = any(isinstance(part, _BatchNorm) and part.training for part in self.job.target.model.modules())
         return max(1, images // 2) if learns else images
 
@@ -96,7 +102,7 @@ class Stepper:
         """Add the gradients of one part; return it as a step, and its share of the batch's loss."""
         job, shown = self.job, batch.shown
         inputs, numbers = part.take(shown.inputs), part.take(batch.numbers)
-        with job.machine.precision():
+        with job.machine.precision(), job.team.together():
             logits = batch.inputs.answer(inputs)
         soft = part.take(soft_labels(shown.labels, shown.blends, logits.shape[1])) if shown.blends else None
         labels = part.take(shown.labels) if soft is None else soft.argmax(dim=1)
@@ -112,10 +118,10 @@ class Stepper:
         total.backward()  # type: ignore[no-untyped-call]
         return step, total.detach()
 
-    def _in_parts(self, batch: Batch) -> tuple[Step, Tensor]:
+    def _in_parts(self, batch: Batch, parts: list[Part]) -> tuple[Step, Tensor]:
         """Add the gradients of all parts; return the batch as one step, without features and maps, and its loss."""
         steps, totals = [], []
-        for part in self._cut(batch.shown):
+        for part in parts:
             step, total = self._gradients(batch, part)
             assert step.loss is not None
             share = step.loss.detach() * part.of_images
@@ -129,14 +135,26 @@ class Stepper:
         )  # fmt: skip
         return whole, torch.stack(totals).sum()
 
-    def _cut(self, shown: Shown) -> Iterator[Part]:
-        """Yield the parts, whose sizes differ by one image at most."""
-        images, weights = len(shown.labels), self._weights(shown)
+    def _cut(self, shown: Shown) -> list[Part]:
+        """Return what goes through the model here: all of the batch, this process's share of it, or parts of all.
+
+        Their sizes differ by one image at most.
+        """
+        images, team = len(shown.labels), self.job.team
         parts = min(self.parts, images)
-        for number in range(parts):
-            rows = slice(images * number // parts, images * (number + 1) // parts)
-            share = (rows.stop - rows.start) / images
-            yield Part(rows, share, share if weights is None else float(weights[rows].sum() / weights.sum()))
+        if team.size == parts == 1:
+            return [WHOLE]
+        if team.size > 1:
+            return [self._part(shown, team.share(images))]
+        return [
+            self._part(shown, slice(images * number // parts, images * (number + 1) // parts))
+            for number in range(parts)
+        ]
+
+    def _part(self, shown: Shown, rows: slice) -> Part:
+        weights = self._weights(shown)
+        share = (rows.stop - rows.start) / len(shown.labels)
+        return Part(rows, share, share if weights is None else float(weights[rows].sum() / weights.sum()))
 
     def _weights(self, shown: Shown) -> Tensor | None:
         """Return what each image weighs in the mean loss, (batch,); None where all weigh the same."""

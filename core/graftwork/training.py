@@ -62,6 +62,7 @@ class _Loop:
         self.compiled = job.machine.compiled(self.model)
         self.plan = plan(job.strategy.phases(job.target, job.training.epochs))
         self.batches = max(1, len(job.train) // job.training.batch_size)  # a smaller last batch is left out
+        job.team.require_work(min(job.training.batch_size, len(job.train)))
         job.target.extra.to(job.machine.device)
         job.strategy.training_started(job.run)
         self.feed = Feed(job)
@@ -77,9 +78,9 @@ class _Loop:
         job, state, planned = self.job, self.state, self.plan[epoch]
         if planned.begins_phase:
             state.enter(planned)
-        torch.manual_seed(derived_seed(job.seed, "epoch", epoch))  # dropout and the like
+        torch.manual_seed(derived_seed(job.seed, "epoch", epoch, *job.team.purpose))  # dropout and the like
         draws = generator(job.machine.device, job.seed, "batches", epoch)
-        own_draws = generator(torch.device("cpu"), job.seed, "strategy", epoch)
+        own_draws = generator(torch.device("cpu"), job.seed, "strategy", epoch, *job.team.purpose)
         self._set_modes(planned, epoch)
         eager = watching or watched(self.model)  # after the stack, which may watch it anew
         inputs = self.feed.inputs(epoch, self.model if eager else self.compiled)
@@ -92,7 +93,7 @@ class _Loop:
                 self._set_rate(planned, number)
                 numbers = whole[number * job.training.batch_size :][: len(shown.labels)]
                 losses.append(state.stepper.step(Batch(inputs, shown, numbers, own_draws), state.optimizer))
-        loss = self._mean_finite(torch.stack(losses), epoch)
+        loss = self._mean_finite(job.team.sum(torch.stack(losses)), epoch)
         if planned.ends_course or (epoch + 1) % job.training.validate_every_epochs == 0:
             self._validate(inputs, epoch, loss)
         broken = self._fault("weights are not finite after the epoch's last step", epoch, self.batches - 1)
@@ -104,7 +105,7 @@ class _Loop:
         """Go back to the last good state at half the rate; raise TrainingError where that isn't wanted or of no use."""
         job, state, best = self.job, self.state, self.state.best
         with state.lasting():
-            first = self._first_broken(fault.epoch)
+            first = self._first_broken(fault.epoch) if job.team.size == 1 else "not looked for by several processes"
         if not state.goes_back or state.halvings == MOST_HALVINGS:
             kept = job.checkpoints.keep_last_good(best) if best else "none: no epoch was validated"
             raise hopeless(fault, first, kept, state.halvings, job)

@@ -29,6 +29,9 @@ WithoutPrefect = Annotated[
     bool, typer.Option("--without-prefect", help="Run the stages alone: no server, no UI, no artifacts.")
 ]
 Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for another run in this workspace.")]
+RunnerOption = Annotated[
+    str, typer.Option("--runner", help="Where trainings run: threads, dask[:ADDRESS], ray[:ADDRESS], pool:DEPLOYMENT.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")]
 
 
@@ -83,6 +86,7 @@ def run(
         bool, typer.Option("--measure", help="Choose anew what is trained on, before the run; see `measure`.")
     ] = False,
     without_prefect: WithoutPrefect = False,
+    runner: RunnerOption = "",
     wait: Wait = 0.0,
     quiet: Quiet = False,
 ) -> None:
@@ -94,7 +98,7 @@ def run(
         choose(workspace.resolve(), wait_seconds=wait, quiet=quiet)
     run_pipeline(
         workspace.resolve(), overrides or [], strategies or [], recompute=recompute, without_prefect=without_prefect,
-        wait_seconds=wait, quiet=quiet,
+        wait_seconds=wait, quiet=quiet, runner=runner,
     )  # fmt: skip
 
 
@@ -134,13 +138,17 @@ def sweep(
     workspace: Root = Path(),
     recompute: Annotated[bool, typer.Option("--recompute", help="Run every stage; trained cells stay.")] = False,
     without_prefect: WithoutPrefect = False,
+    runner: RunnerOption = "",
     wait: Wait = 0.0,
     quiet: Quiet = False,
 ) -> None:
     """Train sources × strategies × label budgets × seeds; what was trained before is kept."""
     from graftwork_flows.launch import run_sweep
 
-    run_sweep(workspace.resolve(), recompute=recompute, without_prefect=without_prefect, wait_seconds=wait, quiet=quiet)
+    run_sweep(
+        workspace.resolve(), recompute=recompute, without_prefect=without_prefect, wait_seconds=wait, quiet=quiet,
+        runner=runner,
+    )  # fmt: skip
 
 
 @app.command()
@@ -163,18 +171,18 @@ def stage(
     item: Annotated[str, typer.Argument(help="A data set, or a strategy.")] = "",
     workspace: Root = Path(),
 ) -> None:
-    """Run one stage as it stands in dvc.yaml; DVC calls this."""
-    from dataclasses import replace
+    """Run one stage as it stands in dvc.yaml; DVC calls this. Under torchrun, its processes share each training."""
+    from graftwork_flows.teams import run_stage_command
 
-    from graftwork.workspace import open_workspace, run_stage
-    from graftwork_flows.console import LineProgress, asked_by_dvc
-    from graftwork_flows.stopping import Stop, stop_on_signals
+    run_stage_command(workspace.resolve(), name, item)
 
-    stop = Stop()
-    label = f"{name}@{item}" if item else name
-    with stop_on_signals(stop):
-        context = open_workspace(workspace.resolve(), progress=LineProgress(label, stop))
-        run_stage(replace(context, asked_by=asked_by_dvc()), name, item)
+
+@app.command(hidden=True)
+def carry_out(order: Path, answer: Path) -> None:
+    """Run the stage that another machine's run ordered, and write what came of it; workers call this."""
+    from graftwork_flows.errands import carry_out_command
+
+    carry_out_command(order, answer)
 
 
 @app.command()

@@ -25,6 +25,7 @@ from graftwork_flows.run_log import run_log
 from graftwork_flows.stopping import stopped_by
 
 if TYPE_CHECKING:
+    from graftwork_flows.runners import Runner
     from graftwork_flows.runs import Run
 
 
@@ -37,19 +38,31 @@ def run_pipeline(
     without_prefect: bool,
     wait_seconds: float,
     quiet: bool,
+    runner: str = "",
 ) -> None:
     """Run the pipeline and print the verdict. Raises GraftworkError."""
     changes = as_overrides(root, strategies, 0, 0, 0, overrides)
+    where = _runner(runner)
     _check_first(root, changes)
     parameters: dict[str, Any] = {
         "workspace": str(root), "strategies": list(strategies), "overrides": list(overrides),
-        "recompute": recompute, "wait_seconds": wait_seconds,
+        "recompute": recompute, "wait_seconds": wait_seconds, "runner": runner,
     }  # fmt: skip
 
     def alone() -> None:
+        where.require_prefect()
         _run_alone(root, changes, recompute, wait_seconds, quiet)
 
     _run(root, "transfer", parameters, alone, without_prefect=without_prefect, quiet=quiet)
+
+
+def _runner(text: str) -> Runner:
+    """Return the runner that was named, if it is installed. Raises SettingsError."""
+    from graftwork_flows.runners import Runner
+
+    found = Runner.named(text)
+    found.check()
+    return found
 
 
 def _check_first(root: Path, changes: Sequence[str]) -> None:
@@ -66,15 +79,19 @@ def _check_first(root: Path, changes: Sequence[str]) -> None:
         kept(root, "checked", check)
 
 
-def run_sweep(root: Path, *, recompute: bool, without_prefect: bool, wait_seconds: float, quiet: bool) -> None:
+def run_sweep(
+    root: Path, *, recompute: bool, without_prefect: bool, wait_seconds: float, quiet: bool, runner: str = ""
+) -> None:  # fmt: skip
     """Run the sweep and print what it found. Raises GraftworkError."""
     from graftwork_flows.sweep_graph import GOALS, write_graph
 
+    where = _runner(runner)
     _check_first(root, ())
     write_graph(root)
-    parameters = {"workspace": str(root), "recompute": recompute, "wait_seconds": wait_seconds}
+    parameters = {"workspace": str(root), "recompute": recompute, "wait_seconds": wait_seconds, "runner": runner}
 
     def alone() -> None:
+        where.require_prefect()
         bring_up_to_date(root, GOALS, recompute=recompute, wait_seconds=wait_seconds, quiet=quiet)
         say("\n".join(read_json(Layout(root).sweep / "metrics.json")["verdict"]))
 

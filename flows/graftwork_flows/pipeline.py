@@ -20,7 +20,7 @@ from typing import Any, Literal
 from graftwork.disk import disk_full, means_full
 from graftwork.errors import GraftworkError, StateError
 from graftwork.layout import Layout
-from graftwork_flows import exchange
+from graftwork_flows import exchange, parcels
 from graftwork_flows.exchange import Exchanged
 from graftwork_flows.lock_files import kept_whole
 
@@ -194,6 +194,43 @@ class Pipeline:
         """Write what a stage made of what into DVC's cache and dvc.lock."""
         with kept_whole(self.root, _lock(node)):
             self._repo.commit(self._target(node), force=True)
+
+    @property
+    def cache(self) -> Path:
+        """Where DVC keeps what outputs hold."""
+        return Path(self._repo.cache.legacy.path)
+
+    def default_remote(self) -> tuple[str, dict[str, str]]:
+        """Return the default remote's name, or nothing, and its settings without secrets."""
+        with self._dvc():
+            return parcels.remote_of(self._repo)
+
+    def inputs(self, node: Node) -> tuple[list[Path], list[Path]]:
+        """Return the paths of what a stage needs: what DVC's cache holds, and what it doesn't."""
+        with self._dvc():
+            return parcels.inputs(self._repo, self._stage(node))
+
+    def send(self, paths: Iterable[Path]) -> None:
+        """Bring what outputs hold to the default remote, if there is one. Raises StateError."""
+        with self._dvc():
+            parcels.send(self._repo, paths)
+
+    def receive(self, paths: Iterable[Path]) -> None:
+        """Put outputs in place as dvc.lock names them, from the default remote if need be. Raises StateError."""
+        with self._dvc():
+            parcels.receive(self._repo, paths)
+
+    def send_outputs(self, node: Node) -> parcels.Entry:
+        """Bring what a stage made to the default remote, if there is one; return what dvc.lock says of it."""
+        with self._dvc():
+            stage = self._stage(node)
+            parcels.send(self._repo, [Path(out.fs_path) for out in stage.outs if out.use_cache])
+            return parcels.entry(stage)
+
+    def accept(self, node: Node, done: parcels.Entry) -> None:
+        """Put in place what was made of a stage elsewhere; `run` records it. Raises StateError."""
+        with self._dvc():
+            parcels.accept(self._repo, self._stage(node), done)
 
     def _restored(self, node: Node, stage: Any) -> bool:
         """Check the outputs out of DVC's run cache, if they are there, and record them.

@@ -19,8 +19,8 @@ from graftwork.layout import Layout
 from graftwork.params_file import load_settings
 from graftwork.progress import Progress
 from graftwork.settings import Settings
-from graftwork.stages import Context
-from graftwork.workspace import PARAMS, check_before_run, open_workspace, run_stage, sweep_leftovers
+from graftwork.stages import SHARED, Context
+from graftwork.workspace import PARAMS, check_before_run, open_workspace, sweep_leftovers
 from graftwork_flows import lock_files
 from graftwork_flows.books import enter
 from graftwork_flows.console import say
@@ -30,6 +30,7 @@ from graftwork_flows.run_lock import run_lock
 from graftwork_flows.run_log import log, run_log
 from graftwork_flows.stopping import Stop, stop_on_signals
 from graftwork_flows.sweep_graph import remove_orphan
+from graftwork_flows.teams import run_or_share
 
 CHECKED = ("augment",)  # the goals of a check of the data, for which nothing is trained
 
@@ -47,6 +48,7 @@ class Run:
     asked_by: str = "graftwork run"
     failures: dict[str, GraftworkError] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    away: Callable[[Node, Progress], None] | None = None  # computes what trains elsewhere, where a runner was named
 
     @cached_property
     def context(self) -> Context:
@@ -73,11 +75,13 @@ class Run:
             raise failure from error
 
     def _compute(self, node: Node, progress: Progress) -> None:
-        """Run core's function, which does torch's work on the computing thread."""
+        """Run core's function, which does torch's work on the computing thread; or have it run elsewhere."""
         assert node.own is not None
+        if self.away is not None and node.own[0] in SHARED:
+            self.away(node, progress)
+            return
         compute = self._on_computing_thread
-        context = replace(self.context, progress=progress, compute=compute, asked_by=self.asked_by)
-        run_stage(context, *node.own)
+        run_or_share(replace(self.context, progress=progress, compute=compute, asked_by=self.asked_by), *node.own)
 
     def _on_computing_thread(self, work: Callable[[], Any]) -> Any:
         """Do work when its turn comes, in the caller's context variables (Prefect's run)."""

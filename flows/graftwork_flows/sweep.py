@@ -13,6 +13,7 @@ from pydantic import Field
 from graftwork.errors import GraftworkError
 from graftwork_flows import artifacts
 from graftwork_flows.crashed import note_flow_run
+from graftwork_flows.runners import Runner
 from graftwork_flows.sweep_graph import GOALS, write_graph
 from graftwork_flows.tasks import failed, run_name, run_stages
 
@@ -24,19 +25,24 @@ from graftwork_flows.tasks import failed, run_name, run_stages
     validate_parameters=True,
 )
 def sweep(
-    workspace: str = ".", recompute: bool = False, wait_seconds: Annotated[float, Field(ge=0)] = 0
-) -> State[Any]:  # fmt: skip
+    workspace: str = ".",
+    recompute: bool = False,
+    wait_seconds: Annotated[float, Field(ge=0)] = 0,
+    runner: str = "",
+) -> State[Any]:
     """Try every source, strategy, label budget and seed that params.yaml names under `sweep`.
 
     Args:
         workspace: Folder with params.yaml and dvc.yaml, as the worker sees it.
         recompute: Run every stage, changed or not; cells that were trained before stay.
         wait_seconds: How long to wait for another run in this workspace to end.
+        runner: Where cells are trained: threads (here), dask:tcp://host:8786, ray:ray://host:10001, pool:stage/away.
     """
     root = Path(workspace).resolve()
     note_flow_run(root)
     try:
+        where = Runner.named(runner)
         write_graph(root)
-        return run_stages(root, recompute, wait_seconds, artifacts.publish_sweep, GOALS)
+        return run_stages(root, recompute, wait_seconds, artifacts.publish_sweep, GOALS, where)
     except GraftworkError as error:
         return failed(error)

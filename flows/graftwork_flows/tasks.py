@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Collection
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from graftwork.errors import GraftworkError, Interrupted, listed
 from graftwork.layout import Layout
@@ -25,6 +26,7 @@ from graftwork_flows import artifacts
 from graftwork_flows.machine_slot import machine_slot
 from graftwork_flows.partial import missing_strategies, report_without
 from graftwork_flows.pipeline import Node
+from graftwork_flows.runners import AT_ONCE, Runner, going_out
 from graftwork_flows.runs import CHECKED, Run, begin
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
@@ -39,7 +41,7 @@ def run_name(what: str) -> str:
 
 def run_stages(
     root: Path, recompute: bool, wait_seconds: float, publish: Callable[[Layout], str], goals: Collection[str] = (),
-    undone: Callable[[Run], str] | None = None,
+    undone: Callable[[Run], str] | None = None, runner: Runner = Runner(),  # noqa: B008  # frozen
 ) -> State[Any]:  # fmt: skip
     """Submit one task for each stage, publish what came out, and end in the state that tells what became of them.
 
@@ -52,7 +54,11 @@ def run_stages(
         log.log(logging.WARNING if line.startswith("warning: ") else logging.INFO, line)
 
     slot = nullcontext() if tuple(goals) == CHECKED else machine_slot()
-    with slot, begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, what=what, tell=tell) as run:
+    with (
+        slot,
+        begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, what=what, tell=tell) as run,
+        going_out(runner, run),
+    ):
         states = {name: future.state for name, future in _submit(run).items()}
         if run.stop.wanted:
             return Cancelled(message=f"stopped by {run.stop.signal.name}", data=run.stop.error())
@@ -90,12 +96,25 @@ def _submit(run: Run) -> dict[str, PrefectFuture[Any]]:
     shown: set[str] = set()
     nodes = {node.name: node for node in run.nodes}
     futures: dict[str, PrefectFuture[Any]] = {}
-    for node in run.nodes:
-        before = [futures[name] for name in node.upstream]
-        futures[node.name] = run_stage.submit(node.name, wait_for=before, return_state=False)
-    for future in futures.values():
-        future.wait()
+    with _threads(run) as threads:
+        for node in run.nodes:
+            before = [futures[name] for name in node.upstream]
+            futures[node.name] = threads.submit(run_stage, {"stage": node.name}, wait_for=before)
+        for future in futures.values():
+            future.wait()
     return futures
+
+
+@contextmanager
+def _threads(run: Run) -> Iterator[Any]:
+    """Yield what waits for stages: the flow's own few threads, as all share the computing one; or many, for workers."""
+    if run.away is None:
+        context = FlowRunContext.get()
+        assert context is not None
+        yield context.task_runner
+        return
+    with ThreadPoolTaskRunner(max_workers=AT_ONCE) as threads:  # type: ignore[var-annotated]
+        yield threads
 
 
 def _stage_state(run: Run, node: Node, shown: set[str]) -> State[Any]:

@@ -17,6 +17,7 @@ from graftwork_flows import artifacts
 from graftwork_flows.crashed import note_flow_run
 from graftwork_flows.overrides import as_overrides
 from graftwork_flows.partial import kept_page
+from graftwork_flows.runners import Runner
 from graftwork_flows.sandbox import sandbox
 from graftwork_flows.tasks import failed, flow_run_name, report_partially, run_name, run_stages
 
@@ -36,6 +37,7 @@ def transfer(
     overrides: list[str] = [],  # noqa: B006
     recompute: bool = False,
     wait_seconds: Annotated[float, Field(ge=0)] = 0,
+    runner: str = "",
 ) -> State[Any]:
     """Fetch, augment, pretrain, transfer, fine-tune and report: does transferring help on this data?
 
@@ -51,6 +53,7 @@ def transfer(
         overrides: Any other settings, each as key=value, such as finetune.lr=0.01
         recompute: Run every stage, changed or not.
         wait_seconds: How long to wait for another run in this workspace to end.
+        runner: Where trainings run: threads (here), dask:tcp://host:8786, ray:ray://host:10001, pool:stage/away.
     """
     root = Path(workspace).resolve()
     note_flow_run(root)
@@ -58,10 +61,12 @@ def transfer(
     def run_in(folder: Path) -> State[Any]:
         page = kept_page(root, flow_run_name())
         return run_stages(
-            folder, recompute, wait_seconds, artifacts.publish, undone=lambda run: report_partially(run, page)
-        )
+            folder, recompute, wait_seconds, artifacts.publish, undone=lambda run: report_partially(run, page),
+            runner=where,
+        )  # fmt: skip
 
     try:
+        where = Runner.named(runner)
         changes = as_overrides(root, strategies, labels, seeds, finetune_epochs, overrides)
         if not changes:
             return _tell(run_in(root), lambda: str(Layout(root).report / "report.html"))

@@ -13,6 +13,7 @@ from graftwork.progress import Progress
 from graftwork.registry import Registry
 from graftwork.settings import Settings
 from graftwork.side_by_side import Compute, here
+from graftwork.team import ALONE, Team
 
 if TYPE_CHECKING:
     from graftwork.engine import Machine
@@ -28,10 +29,11 @@ class Context:
     progress: Progress
     compute: Compute = here  # where torch's work is done: a run has one thread for it
     asked_by: str = "Python"  # for the records of who computed what
+    team: Team = ALONE  # the processes that share its trainings
 
     def choice(self, data: str) -> Choice:
         """Return what was chosen to train on a data set with. Raises StateError where nothing was, yet."""
-        return recorded_choice(self.settings, self.layout, data)
+        return recorded_choice(self.settings, self.layout, data).shared_by(self.team.size)
 
     def machine(self, data: str) -> Machine:
         """Prepare what was chosen to train on a data set with."""
@@ -41,6 +43,7 @@ class Context:
 
 
 Stage = Callable[[Context, str], None]
+SHARED = {"pretrain", "finetune", "cells"}  # stages whose trainings several processes may share
 WAITING = {"finetune", "cells"}  # stages that wait for processes, and leave the computing thread to others meanwhile
 
 

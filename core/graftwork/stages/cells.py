@@ -49,7 +49,8 @@ def cells(context: Context, item: str) -> None:
     for place, (budget, _) in enumerate(grid):
         accuracy = sum(row["test_accuracy"] for row in rows[place * len(seeds) :][: len(seeds)]) / len(seeds)
         context.progress.log(f"{budget} labels a class: {accuracy:.1%} on test, mean of {len(seeds)} seeds")
-    write_json(context.layout.cells(source, strategy), rows)
+    if context.team.leads:
+        write_json(context.layout.cells(source, strategy), rows)
 
 
 def _grid(context: Context, source: str, strategy: str, stack: tuple[Use, ...]) -> list[tuple[int, Trials]]:

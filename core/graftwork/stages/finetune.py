@@ -27,7 +27,8 @@ def finetune(context: Context, name: str) -> None:
     fitting: Fitting = context.compute(lambda: _ready(context, name))
     tasks = {f"seed {seed}": partial(_train, fitting, seed) for seed in context.settings.seeds}
     results = side_by_side(tasks, fitting.machine.side_by_side, context.progress, context.compute)
-    context.compute(lambda: _deliver(fitting, dict(zip(context.settings.seeds, results, strict=True))))
+    if context.team.leads:
+        context.compute(lambda: _deliver(fitting, dict(zip(context.settings.seeds, results, strict=True))))
 
 
 def _ready(context: Context, name: str) -> Fitting:

@@ -77,11 +77,13 @@ class Fitting:
             progress=progress,
             checkpoints=self.checkpoints(seed),
             reuse=self.reuse,
+            team=self.context.team,
         )
 
     def checkpoints(self, seed: int) -> Checkpoints:
         """Return where the training of one seed keeps how far it is."""
-        return Checkpoints(self.context.layout.checkpoints(self.name, f"seed-{seed}"), self.key)
+        folder = self.context.layout.checkpoints(self.name, f"seed-{seed}")
+        return Checkpoints(folder, self.key, writes=self.context.team.leads)
 
     @cached_property
     def reuse(self) -> Reuse:

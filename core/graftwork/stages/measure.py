@@ -73,9 +73,13 @@ def measured_now(context: Context, data: str) -> Measured:
 
 
 def engine_for(context: Context, data: str) -> Engine:
-    """Return what the settings say of a data set's engine: of a source there is one training, nothing beside it."""
+    """Return what the settings say of a data set's engine: of a source there is one training, nothing beside it.
+
+    Nor is there where several processes share each training.
+    """
     engine = context.settings.engine
-    return engine if data == "target" else engine.model_copy(update={"side_by_side": 1})
+    several = data == "target" and engine.processes == 1
+    return engine if several else engine.model_copy(update={"side_by_side": 1})
 
 
 def training_of(context: Context, data: str) -> Training:
@@ -90,7 +94,7 @@ def choice_key(context: Context, data: str) -> dict[str, Any]:
         "model": settings.model.model_dump(mode="json"),
         "image": settings.image_of(data).model_dump(),
         "batch_size": training_of(context, data).batch_size,
-        "engine": engine_for(context, data).model_dump(),
+        "engine": engine_for(context, data).as_key(),
         "local_code": context.registry.local_code([("model", settings.model)]),
         "versions": {"torch": torch.__version__.partition("+")[0], "graftwork": __version__},
     }

@@ -24,7 +24,8 @@ from graftwork.weights import InputContract, load_weights, save_weights
 def pretrain(context: Context, source: str) -> None:
     """Write weights/<source>: model.safetensors, history.csv, metrics.json (accuracy on the source's test images)."""
     if source in context.settings.imports:
-        _take_imported(context, source)
+        if context.team.leads:
+            _take_imported(context, source)
         return
     settings, layout = context.settings, context.layout
     machine = context.machine(source)
@@ -36,7 +37,7 @@ def pretrain(context: Context, source: str) -> None:
     normalise = Normalise(contract, machine)
     splits = [load_split(layout.split(source, part)) for part in ("train", "validation")]
     key = _key(context, source, card, contract, splits)
-    checkpoints = Checkpoints(layout.checkpoints(f"source-{source}"), key)
+    checkpoints = Checkpoints(layout.checkpoints(f"source-{source}"), key, writes=context.team.leads)
     trained = train(
         Job(
             target=target,
@@ -50,8 +51,11 @@ def pretrain(context: Context, source: str) -> None:
             seed=settings.seed,
             progress=context.progress,
             checkpoints=checkpoints,
+            team=context.team,
         )
     )
+    if not context.team.leads:
+        return
     model.load_state_dict(trained.tensors)
     test = load_split(layout.split(source, "test"))
     predicted = predict(model, test, normalise, machine).argmax(dim=1)

@@ -44,7 +44,8 @@ class Trials:
         trial = trial_of(fitting, seed, trained, self.source.name)
         if self.test is not None:
             trial = replace(trial, test_accuracy=_accuracy(job, trained, self.test))
-        ledger.add(trial)
+        if self.context.team.leads:
+            ledger.add(trial)
         job.checkpoints.remove()
         return trial
 

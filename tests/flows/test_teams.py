@@ -1,0 +1,100 @@
+"""Stages whose trainings are shared by real processes, as torchrun starts them and as `engine.processes` does."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.flows.conftest import call, edit, environment
+
+pytest.importorskip("accelerate", reason="the extra ddp isn't installed")
+pytestmark = pytest.mark.slow
+LONG = ("pretrain: {epochs: 2", "pretrain: {epochs: 100000")
+WEIGHTS = Path("weights/source/model.safetensors")
+
+
+def shared(folder: Path) -> None:
+    edit(folder / "params.yaml", "memory_format: contiguous}", "memory_format: contiguous, processes: 2}")
+
+
+def require_close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.allclose(tensor.float(), other[name].float(), rtol=1e-4, atol=1e-5), name
+
+
+def test_torchrun_trains_what_one_process_does(computed: Path) -> None:
+    one = load_file(computed / WEIGHTS)
+    (computed / WEIGHTS).unlink()
+    command = ["torchrun", "--nproc-per-node", "2", "--no-python", "graftwork", "stage", "pretrain", "source"]
+    call(computed, *command)
+    two = load_file(computed / WEIGHTS)
+    require_close(one, two)
+    assert any(not torch.equal(tensor, two[name]) for name, tensor in one.items()), "it was shared at all"
+
+
+def test_a_setting_shares_every_training_of_a_run(computed: Path) -> None:
+    alone = {
+        path: load_file(computed / path) for path in [WEIGHTS, Path("weights/target/full_copy/seed-0.safetensors")]
+    }
+    shared(computed)
+    said = call(computed, "graftwork", "run", "--without-prefect")
+    assert "2 processes" in said
+    assert json.loads((computed / "weights/engine/source.json").read_text())["processes"] == 2
+    for path, tensors in alone.items():
+        require_close(tensors, load_file(computed / path))
+    assert "up to date" in call(computed, "dvc", "status")
+    assert "up to date" in call(computed, "dvc", "repro")
+
+
+def started(folder: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """Begin a long training, and return its command and the processes that share it, the first one first."""
+    edit(folder / "params.yaml", *LONG)
+    process = subprocess.Popen(
+        ["graftwork", "stage", "pretrain", "source"], cwd=folder, env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "epoch" in line:
+            break
+    return process, sorted(psutil.Process(process.pid).children(), key=lambda one: one.environ()["RANK"])
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_dies_ends_the_training_within_seconds(computed: Path, victim: int) -> None:
+    shared(computed)
+    process, members = started(computed)
+    assert len(members) == 2
+    began = time.monotonic()
+    members[victim].kill()
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 5, said
+    assert f"SIGKILL\n  where: process {victim + 1} of 2" in said and "Traceback" not in said
+    assert time.monotonic() - began < 15
+    assert not psutil.wait_procs(members, timeout=5)[1]
+
+
+def test_processes_dont_outlive_the_one_that_started_them(computed: Path) -> None:
+    shared(computed)
+    process, members = started(computed)
+    process.kill()
+    process.wait()
+    assert not psutil.wait_procs(members, timeout=10)[1]
+
+
+def test_a_stop_ends_all_processes(computed: Path) -> None:
+    shared(computed)
+    process, members = started(computed)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert not psutil.wait_procs(members, timeout=10)[1]
