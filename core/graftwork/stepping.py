@@ -43,10 +43,11 @@ WHOLE = Part(slice(None))
 
 @dataclass
 class Stepper:
-    """Takes the steps of one training, or of this process's share of it.
+    """Takes the steps of one training, or of this process's share of them.
 
-    Once memory ran out, each batch goes through the model in `parts`. Their gradients add up to the batch's: its loss is the mean over all of its images, as before. What looks at a batch
-    as a whole sees one part at a time: batch norms, and terms like `bss`.
+    Once memory ran out, each batch goes through the model in `parts`. The gradients of parts and shares add up to the
+    batch's: its loss is the mean over all of its images, as before. What looks at a batch as a whole sees one part at a
+    time: batch norms (those of shares see all), and terms like `bss`.
     """
 
     job: Job

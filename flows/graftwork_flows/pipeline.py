@@ -196,8 +196,8 @@ class Pipeline:
             self._repo.commit(self._target(node), force=True)
 
     @property
-    def cache(self) -> Path:
-        """Where DVC keeps what outputs hold."""
+    def cache_root(self) -> Path:
+        """The folder of DVC's whole cache, as `dvc cache dir` names it."""
         return Path(self._repo.cache.legacy.path)
 
     def default_remote(self) -> tuple[str, dict[str, str]]:

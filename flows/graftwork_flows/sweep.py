@@ -43,6 +43,6 @@ def sweep(
     try:
         where = Runner.named(runner)
         write_graph(root)
-        return run_stages(root, recompute, wait_seconds, artifacts.publish_sweep, GOALS, where)
+        return run_stages(root, recompute, wait_seconds, artifacts.publish_sweep, GOALS, runner=where)
     except GraftworkError as error:
         return failed(error)
