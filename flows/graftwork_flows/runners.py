@@ -10,7 +10,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from graftwork.cores import usable_cores
@@ -140,15 +141,17 @@ def _carrier(runner: Runner) -> Iterator[Carrier]:
 
 @dataclass(frozen=True)
 class _ByTasks:
-    """Orders as Prefect tasks of a runner."""
+    """Orders as Prefect tasks of a runner, of the flow run itself: a stage's own task can't be sent anywhere."""
 
     runner: Any
+    flow_run: Context = field(default_factory=copy_context)
 
     def carry(self, order: Order, progress: Progress) -> dict[str, Any]:
         """Submit a task, and wait for it."""
         from graftwork_flows.away import stage_task
 
-        future = self.runner.submit(stage_task, {"stage": order.stage, "order": order.as_json()})
+        parameters = {"stage": order.stage, "order": order.as_json()}
+        future = self.flow_run.copy().run(self.runner.submit, stage_task, parameters)
         while True:
             progress.check()
             try:
