@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two at a time; waiting threads sleep, as else those of one hold up the other's.
 PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: run test test-fast lint bench templates clean
+.PHONY: run test test-fast reliability lint audit bench templates clean
 
 run: .venv/installed
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/graftwork run
@@ -15,10 +15,18 @@ test: .venv/tested
 test-fast: .venv/tested
 	$(PYTEST) -m "not slow"
 
+# The tables of docs/reliability.md and docs/security.md: runs the tests they name, and writes what came out.
+reliability: .venv/tested
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.evidence_pages
+
 lint: .venv/developed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Known vulnerabilities of what is installed; the exception is argued in docs/security.md.
+audit: .venv/developed
+	$(BIN)/pip-audit --skip-editable --ignore-vuln CVE-2025-69872
 
 bench: .venv/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks

@@ -70,7 +70,8 @@ uint8; JPEG photos of about 500×375 pixels are decoded, cut to the centred squa
     "step": (
         step_rows,
         """\
-What a strategy adds to a training step: the same batch with it and without, in turn; AdamW, float32, channels_last.""",
+What a strategy adds to a training step; AdamW, float32, channels_last. Hooks behind the backward pass are timed within
+the step; what changes the passes is compared with a plain step, in turn.""",
     ),
     "seeds": (
         seed_rows,

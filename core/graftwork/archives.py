@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from graftwork.disk import FULL
 from graftwork.errors import DataError
 from graftwork.files import atomic_folder
-from graftwork.partial_files import FULL, writing
+from graftwork.partial_files import writing
 from graftwork.progress import Progress, Quiet
 from graftwork.tar_members import BLOCK_BYTES, Readable, tar_members
 from graftwork.unpacking import CHUNK_BYTES, Limits, Unpacking

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from graftwork.files import atomic_file, atomic_folder, sha256_of_file, write_json
+from graftwork.temporaries import settle
 from graftwork.tensors import storable
 
 EVERY_SECONDS = 5.0
@@ -62,6 +63,7 @@ class Checkpoints:
         """Return the checkpoint, or None where there is none or it isn't whole."""
         folder = self.folder / "newest"
         try:
+            settle(folder)
             sums = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             if any(sha256_of_file(folder / name) != expected for name, expected in sums.items()):
                 return None

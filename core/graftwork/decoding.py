@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +21,8 @@ from graftwork.settings import ImageFormat
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow decodes dozens more; none is needed
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")  # of their files
 MOST_PIXELS = 50_000_000
+THREADS = min(16, os.cpu_count() or 1)  # Pillow decodes without the GIL; how many decode changes no bit
+JPEG_BEGIN, JPEG_END, TAIL_BYTES = b"\xff\xd8", b"\xff\xd9", 1 << 16
 
 
 def decode(source: Path | bytes, image: ImageFormat) -> Pixels | str:
@@ -26,24 +31,72 @@ def decode(source: Path | bytes, image: ImageFormat) -> Pixels | str:
     Turned as its EXIF says, on white where it is transparent, the first frame, the upper 8 of 16 bits. A JPEG is
     decoded at 2 to 4 times the size, where it is larger (its blocks scaled by 1/2, 1/4 or 1/8), and without its colours
     where grey is asked for; an antialiased bicubic resize follows. Training, evaluation and `predict` all see these
-    very pixels. The number of pixels is read from the header and capped before any is decoded. Call it in `quietly`.
+    very pixels. The number of pixels is read from the header and capped before any is decoded. A JPEG that lacks
+    nothing but its end marker is read. Call it in `quietly`.
     """
     try:
-        with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=FORMATS) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
-                return f"{opened.width}×{opened.height} pixels, more than {MOST_PIXELS:,}"
-            # Down to 1 time the size would be twice as fast for some, and moves pixels by 2 to 3 of 255 levels
-            opened.draft("L" if image.channels == 1 else None, (2 * image.size, 2 * image.size))
-            ImageOps.exif_transpose(opened, in_place=True)
-            converted = _to_channels(opened, image.channels)
-            square = ImageOps.fit(converted, (image.size, image.size), method=Image.Resampling.BICUBIC)
-        pixels = np.asarray(square, dtype=np.uint8)
-        return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        return _pixels(source, image)
     except UnidentifiedImageError:
         size = source.stat().st_size if isinstance(source, Path) else len(source)
         return "not an image" if size else "empty file"
     except Exception as error:  # damaged bytes make Pillow raise nearly anything, IndexError and struct.error among it
-        return str(error) or type(error).__name__
+        whole = _with_its_end(source) if "truncated" in str(error) else None
+        return str(error) or type(error).__name__ if whole is None else _pixels(whole, image)
+
+
+def _pixels(source: Path | bytes, image: ImageFormat) -> Pixels | str:
+    with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=FORMATS) as opened:
+        if opened.width * opened.height > MOST_PIXELS:
+            return f"{opened.width}×{opened.height} pixels, more than {MOST_PIXELS:,}"
+        # Down to 1 time the size would be twice as fast for some, and moves pixels by 2 to 3 of 255 levels
+        opened.draft("L" if image.channels == 1 else None, (2 * image.size, 2 * image.size))
+        ImageOps.exif_transpose(opened, in_place=True)
+        converted = _to_channels(opened, image.channels)
+        square = ImageOps.fit(converted, (image.size, image.size), method=Image.Resampling.BICUBIC)
+    pixels = np.asarray(square, dtype=np.uint8)
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _with_its_end(source: Path | bytes) -> bytes | None:
+    """Return a JPEG that lacks nothing but its end marker, with it; None for one that is cut, or no JPEG.
+
+    Of a whole one the pixels don't hang on what stands between its data and the marker; of one that is cut, they do.
+    """
+    content = source.read_bytes() if isinstance(source, Path) else source
+    if not content.startswith(JPEG_BEGIN) or JPEG_END in content[-TAIL_BYTES:]:
+        return None
+    ends = [content.rstrip(b"\xff") + 64 * padding + JPEG_END for padding in (b"\x00", b"\x55")]
+    try:
+        one, other = (np.asarray(Image.open(io.BytesIO(end), formats=("JPEG",))) for end in ends)
+    except Exception:
+        return None
+    return ends[0] if np.array_equal(one, other) else None
+
+
+def remark(source: Path | bytes) -> str:
+    """Return what decoding leaves out of a picture that can be read, or nothing. Call it in `quietly`."""
+    with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=FORMATS) as opened:
+        if opened.format == "JPEG":
+            return "" if JPEG_END in _tail(source) else "that end before their end marker"
+        if opened.mode == "I" or opened.mode.startswith("I;16"):
+            return "of 16 bits, of which 8 are read"
+        return "animated, of which the first frame is read" if getattr(opened, "is_animated", False) else ""
+
+
+def remarks(sources: Iterable[Path | bytes]) -> dict[str, int]:
+    """Count the remarks on pictures that can be read."""
+    with quietly(), ThreadPoolExecutor(THREADS) as pool:
+        found = Counter(filter(None, pool.map(remark, sources)))
+    return dict(sorted(found.items()))
+
+
+def _tail(source: Path | bytes) -> bytes:
+    """Return a picture's last bytes; cameras and editors put things behind the end marker."""
+    if isinstance(source, bytes):
+        return source[-TAIL_BYTES:]
+    with source.open("rb") as file:
+        file.seek(max(0, source.stat().st_size - TAIL_BYTES))
+        return file.read()
 
 
 GREY_MODES = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -47,9 +48,17 @@ def download(
     with partial_file(remote.url, desk) as partial:
         digest = _tried(Errand(remote, desk, patience, allow_private, most_bytes), partial)
         with atomic_file(target) as temporary:
-            shutil.move(partial.path, temporary)
-        partial.drop()
+            _second_name(partial.path, temporary)
+        partial.drop()  # only now: a kill before leaves what came
     return digest
+
+
+def _second_name(path: Path, other: Path) -> None:
+    """Let a file be at another place, too: by a link, or, where there is none to be had, as a copy."""
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copyfile(path, other)
 
 
 def _from_mirror(remote: Remote, target: Path, desk: Desk) -> tuple[str | None, list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,13 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from graftwork.decoding import decode, quietly
+from graftwork.decoding import THREADS, decode, quietly
 from graftwork.errors import DataError, StateError
 from graftwork.files import read_json, write_json
 from graftwork.images import Indices, Pixels
 from graftwork.settings import ImageFormat
 
-THREADS = min(16, os.cpu_count() or 1)  # Pillow decodes without the GIL; how many decode changes no bit
 GROUP = 8  # images that a thread decodes in one go: of small ones, handing over costs as much as decoding
 BYTES, OFFSETS, FORMAT = "images.bin", "offsets.npy", "format.json"
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from graftwork.choice import Choice
 from graftwork.errors import StateError
 from graftwork.images import LabelledImages
+from graftwork.memory import in_portions
 from graftwork.weights import InputContract
 
 PIXELS_AT_ONCE, LEAST_AT_ONCE, MOST_AT_ONCE = 2**21, 16, 256  # so that asking takes less memory than training
@@ -93,11 +94,18 @@ def at_once(shape: tuple[int, ...]) -> int:
 
 @torch.inference_mode()
 def predict(model: nn.Module, data: LabelledImages, normalise: Normalise, machine: Machine) -> Tensor:
-    """Return class probabilities (images, classes) as float32 on the CPU; the model stays in evaluation mode."""
+    """Return class probabilities (images, classes) as float32 on the CPU; the model stays in evaluation mode.
+
+    Where memory runs out it is asked of fewer images at once.
+    """
     model.eval()
-    parts = []
-    for images, _ in data.batches(at_once(data.shape)):
-        with machine.precision():
-            logits = model(normalise(images.to(machine.device)))
-        parts.append(logits.float().softmax(dim=1).cpu())
-    return torch.cat(parts)
+
+    def asked(size: int) -> Tensor:
+        parts = []
+        for images, _ in data.batches(size):
+            with machine.precision():
+                logits = model(normalise(images.to(machine.device)))
+            parts.append(logits.float().softmax(dim=1).cpu())
+        return torch.cat(parts)
+
+    return in_portions(at_once(data.shape), asked)

@@ -7,6 +7,7 @@ GraftworkError
 │   └── WeightsError     3  weight files and what must fit them
 │       └── MisfitError  3  weights that don't fit, with an account of every tensor
 ├── StateError           4  the workspace, its lock, its folders
+│   └── DiskFullError    5  no room for what is to be written
 ├── TrainingError        5  what goes wrong while computing
 └── Interrupted        130  the user or the system asked to stop
 """
@@ -78,6 +79,12 @@ class StateError(GraftworkError):
     """A workspace that is busy, incomplete or can't be written."""
 
     exit_code = 4
+
+
+class DiskFullError(StateError):
+    """A disk, or a share of one, that has no room left while a run goes on."""
+
+    exit_code = 5
 
 
 class TrainingError(GraftworkError):

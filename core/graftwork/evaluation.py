@@ -45,6 +45,7 @@ class Answers:
     cost: Cost  # of the seed that needs the most bytes
     similarity: float  # linear CKA of its features and the source's on the validation images; mean over seeds
     manifest: dict[str, Any]
+    mishaps: tuple[str, ...] = ()  # what went wrong in training and was mended, by seed
 
     def accuracies(self) -> list[float]:
         """Return the share of correct answers of each seed."""
@@ -109,7 +110,7 @@ class Evaluation:
         return Answers(
             torch.stack(correct), balanced, confusion.view(len(self.classes), -1), tuple(plain), tuple(mended),
             sum(chosen) / len(chosen), max(costs, key=lambda found: found.stored_bytes),
-            sum(alike) / len(alike), manifest,
+            sum(alike) / len(alike), manifest, _mishaps(selection),
         )  # fmt: skip
 
     def _ask(self, path: Path) -> tuple[dict[str, Tensor], Tensor, Tensor]:
@@ -127,6 +128,10 @@ class Evaluation:
         normalise = Normalise(contract, self.machine)
         features = extract(self.machine.place(model), self.validation, normalise, self.machine).features
         return tensors, predict(model, self.test, normalise, self.machine), features
+
+
+def _mishaps(selection: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(f"seed {seed}: {told}" for seed, found in selection.items() for told in found.get("mishaps", ()))
 
 
 def balanced_accuracy(correct: Tensor, labels: Tensor) -> float:

@@ -11,6 +11,7 @@ from torch import nn
 
 from graftwork.errors import SettingsError, StateError
 from graftwork.files import atomic_folder, sha256_of_file, write_json, write_text
+from graftwork.lineage import Lineage
 from graftwork.model_card import Story, render_card
 from graftwork.onnx_export import PACKAGES, missing_packages, require_packages, write_onnx
 from graftwork.registry import Registry
@@ -48,15 +49,15 @@ def export(
         differences = _write_forms(temporary, release, model, wanted, left_out)
         files = {file.name: sha256_of_file(file) for file in sorted(temporary.iterdir())}
         found = Exported(release.strategy, release.seed, release.temperature, files, differences, left_out)
-        write_json(temporary / RECORD, as_record(found, release))
+        write_json(temporary / RECORD, as_record(found, release, story.lineage))
         card = render_card(release, story, differences, weights=WEIGHTS in files, name=folder.name)
         write_text(temporary / CARD, card)
     return found
 
 
-def as_record(found: Exported, release: Release) -> dict[str, Any]:
-    """Return graftwork.json: what the folder holds, and the contract of its input."""
-    return {**asdict(found), "contract": release.passport().model_dump(mode="json")}
+def as_record(found: Exported, release: Release, lineage: Lineage) -> dict[str, Any]:
+    """Return graftwork.json: what the folder holds, the contract of its input, and how it came to be."""
+    return {**asdict(found), "contract": release.passport().model_dump(mode="json"), "lineage": asdict(lineage)}
 
 
 def _write_forms(

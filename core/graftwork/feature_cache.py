@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from graftwork.disk import reserve
 from graftwork.files import atomic_folder, make_folder, sha256_of_file, write_json
 
 ARRAY, ENTRY = "activations.npy", "entry.json"
@@ -106,6 +107,7 @@ def write_entry(path: Path, parts: Iterable[Tensor], shape: Sequence[int]) -> No
             if stored is None:
                 whole = (shape[0], *rows.shape[1:])
                 stored = np.lib.format.open_memmap(folder / ARRAY, mode="w+", dtype=rows.dtype, shape=whole)
+                reserve(folder / ARRAY)
             stored[place : place + len(rows)] = rows
             place += len(rows)
         assert stored is not None and place == shape[0], "as many activations as images"

@@ -5,51 +5,55 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from graftwork.disk import room_for
 from graftwork.errors import StateError
+from graftwork.temporaries import remove, swap, temporary_beside
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the target's folder; move it into place, synced, when the block ends well."""
+    """Yield a temporary path in the target's folder; move it into place, synced, when the block ends well.
+
+    Raises DiskFullError where there is no room; the old file stays then.
+    """
     path = Path(path)
     make_folder(path.parent)
-    temporary = _temporary_beside(path)
+    temporary = temporary_beside(path)
     try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        with room_for(path):
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; swap it in whole when the block ends well."""
+    """Yield a temporary folder beside `path`; swap it in whole when the block ends well.
+
+    Raises DiskFullError where there is no room; the old folder stays then.
+    """
     path = Path(path)
     make_folder(path.parent)
-    temporary = _temporary_beside(path)
+    temporary = temporary_beside(path)
     temporary.mkdir()
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            _sync(file)
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-        temporary.replace(path)
-        _sync(path.parent)
+        with room_for(path):
+            yield temporary
+            for file in (*temporary.rglob("*"), temporary):
+                _sync(file)
+            swap(temporary, path)
+            _sync(path.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
 
 
 def make_folder(path: Path) -> None:
@@ -106,10 +110,6 @@ def sha256_of_file(path: Path) -> str:
     """Return the hex sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _temporary_beside(path: Path) -> Path:
-    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.tmp")
 
 
 def _sync(path: Path) -> None:

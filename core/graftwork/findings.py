@@ -70,6 +70,7 @@ class Findings:
     data: tuple[PreparedData, ...] = ()  # the source's, unless it was imported, and the target's
     seeds: tuple[int, ...] = ()  # in the order of every `per_seed`
     engines: dict[str, str] = field(default_factory=dict)  # data set → what was trained on it with, and why
+    mishaps: tuple[str, ...] = ()  # what went wrong in trainings and was mended, in sentences
 
     @property
     def scratch(self) -> StrategyFindings:
@@ -107,12 +108,13 @@ def find(settings: Settings, registry: Registry, layout: Layout) -> Findings:
     evaluation = Evaluation.begin(settings, registry, layout)
     answers = {name: evaluation.answers(name) for name in settings.strategies}
     source_history = layout.source_weights(source) / "history.csv"
+    source_metrics = read_json(layout.source_weights(source) / "metrics.json")
     seconds = read_timing(layout.timings(f"source-{source}"), source_history)
     return Findings(
         strategies=_judged(settings, layout, answers),
         classes=evaluation.classes,
         source_classes=tuple(read_json(layout.card(source))["classes"]),
-        source_accuracy=read_json(layout.source_weights(source) / "metrics.json")["accuracy"],
+        source_accuracy=source_metrics["accuracy"],
         source_history=read_history(source_history),
         source_seconds=sum(seconds) if seconds else None,
         scores=tuple(SourceScores.from_json(read_json(layout.score(name))) for name in settings.sources),
@@ -124,6 +126,10 @@ def find(settings: Settings, registry: Registry, layout: Layout) -> Findings:
         data=_data(layout, source),
         seeds=settings.seeds,
         engines=_engines(layout, source),
+        mishaps=(
+            *(f"source model: {told}" for told in source_metrics.get("mishaps", ())),
+            *(f"{name}, {told}" for name, given in answers.items() for told in given.mishaps),
+        ),
     )
 
 

@@ -37,7 +37,7 @@ class DistributionHooks:
     @hookspec
     def register_plugins(self, register: Registry) -> None:
         """Offer plugins: `register.dataset("name", Class)`, `.origin`, `.selection`, `.weights`, `.model`,
-        `.augmentation`, `.strategy`.
+        `.augmentation`, `.strategy`, `.log`.
 
         Called once, when plugins are loaded.
         """

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from graftwork.engine import MOST_AT_ONCE, Machine, predict
 from graftwork.feature_cache import Activations
+from graftwork.memory import in_portions
 from graftwork.prefix import Prefix, frozen_prefix
 from graftwork.soft_labels import Blend, Mixing, augmented
 from graftwork.views import Views
@@ -91,13 +92,17 @@ class CachedInputs:
     def probabilities(self) -> Tensor:
         """Run the rest over the validation images."""
         self.prefix.model.eval()
-        parts = []
-        for start in range(0, len(self.validation), VALIDATED):
-            inputs = self.validation.batch(slice(start, start + VALIDATED), self.machine.device)
-            with self.machine.precision():
-                logits = self.prefix.rest(inputs)
-            parts.append(logits.float().softmax(dim=1).cpu())
-        return torch.cat(parts)
+
+        def asked(size: int) -> Tensor:
+            parts = []
+            for start in range(0, len(self.validation), size):
+                inputs = self.validation.batch(slice(start, start + size), self.machine.device)
+                with self.machine.precision():
+                    logits = self.prefix.rest(inputs)
+                parts.append(logits.float().softmax(dim=1).cpu())
+            return torch.cat(parts)
+
+        return in_portions(VALIDATED, asked)
 
 
 class Feed:

@@ -30,6 +30,7 @@ class Trained:
     best_epoch: int  # 0 where the weights don't come from one epoch
     seconds: float
     notes: dict[str, float]
+    mishaps: tuple[str, ...] = ()  # what went wrong on the way and was mended, in sentences
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graftwork.decoding import quietly
-from graftwork.encoded_images import THREADS, EncodedImages, groups, pack, unpack
+from graftwork.decoding import THREADS, quietly
+from graftwork.encoded_images import EncodedImages, groups, pack, unpack
 from graftwork.images import Batches
 
 CPU = torch.device("cpu")

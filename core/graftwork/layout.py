@@ -124,6 +124,21 @@ class Layout:
         return self.private / "misfits"
 
     @property
+    def runs(self) -> Path:
+        """Records of who computed which weights, when and on what, as JSON: a file for each training."""
+        return self.private / "runs"
+
+    @property
+    def logs(self) -> Path:
+        """What runs said, a file for each."""
+        return self.private / "logs"
+
+    @property
+    def pushed(self) -> Path:
+        """What was pushed to a remote last, as a digest."""
+        return self.private / "pushed"
+
+    @property
     def ledger(self) -> Path:
         """Every fine-tuning that was ever done here, with what came out."""
         return self.private / "ledger.sqlite"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 # Of a text within a line; what counts at a line's start alone (#, -, 1.) is no danger, as no template begins one so.
 MARKS = re.compile(r"([\\`*_\[\]|~$])")
+WITHIN_WORDS = re.compile(r"(?<=\w)\\_(?=\w)")  # where an underscore is no mark: names stay legible as text
 
 
 class Ready(str):
@@ -22,6 +24,14 @@ class Ready(str):
 def escaped(value: object) -> str:
     """Return a value on one line with every mark of Markdown and HTML taken literally."""
     return value if isinstance(value, Ready) else MARKS.sub(r"\\\1", html.escape(one_line(value), quote=False))
+
+
+def table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return rows of one set of columns as a table, the first column to the left, the others to the right."""
+    columns = list(rows[0])
+    lines = [columns, ["---"] + ["---:" for _ in columns[1:]]]
+    lines += [[WITHIN_WORDS.sub("_", escaped(row[column])) for column in columns] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def one_line(value: object) -> str:

@@ -35,12 +35,14 @@ def build_optimizer(groups: list[ParameterGroup], training: Training, key: str =
     return optimizer
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, training: Training, progress: float) -> None:
-    """Set every group's rate for a point of the training, 0 to 1: linear warm-up, then linear to zero."""
+def set_learning_rate(
+    optimizer: torch.optim.Optimizer, training: Training, progress: float, scale: float = 1.0
+) -> None:  # fmt: skip
+    """Set every group's rate for a point of the training, 0 to 1: linear warm-up, then linear to zero, × scale."""
     warmup = training.warmup_fraction
     factor = progress / warmup if progress < warmup else (1 - progress) / (1 - warmup) if warmup < 1 else 1.0
     for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * factor
+        group["lr"] = group["initial_lr"] * (factor * scale)
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,18 @@ class Sample:
     caption: str
 
 
-def render(findings: Findings, settings: Settings, provenance: Provenance, samples: dict[str, Path]) -> str:
-    """Return the page as one self-contained document; equal arguments give equal bytes."""
+def render(
+    findings: Findings, settings: Settings, provenance: Provenance, samples: dict[str, Path],
+    missing: Mapping[str, str] | None = None,
+) -> str:  # fmt: skip
+    """Return the page as one self-contained document; equal arguments give equal bytes.
+
+    `missing` are strategies that the findings lack, and why.
+    """
     page = environment().get_template("report.html.j2")
     return page.render(
         found=findings, settings=settings, provenance=provenance, rules=RULES, symbols=SYMBOLS, repeats=REPEATS,
+        missing=missing or {},
         samples=[_sample(name, path, settings) for name, path in samples.items()],
         **_sentences(findings), **_plots(findings), **class_tables(findings), **_costs(findings),
         **_calibration(findings), **_scores(findings), data=findings.data, imbalanced=IMBALANCED, shown=MOST_SHOWN,

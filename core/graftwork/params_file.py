@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 import graftwork
 from graftwork.errors import SettingsError, did_you_mean, listed
+from graftwork.secrets import without_secrets
 from graftwork.settings import Settings, Sweep, Use
 from graftwork.yaml_source import YamlSource, parse_value, read_yaml
 
@@ -66,16 +67,19 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
     result: dict[str, Any] = json.loads(json.dumps(values, default=str))
     for override in overrides:
         key, equals, text = override.partition("=")
+        shown = without_secrets(override)
         if not equals or not key:
             raise SettingsError(
-                f"The override {override!r} can't be read", expected="KEY=VALUE", fix="--set finetune.lr=0.01"
+                f"The override {shown!r} can't be read",
+                expected="KEY=VALUE",
+                fix="--set finetune.lr=0.01",
             )
         *parents, last = key.strip().split(".")
         node = result
         for parent in parents:
             child = node.setdefault(parent, {})
             if not isinstance(child, dict):
-                raise SettingsError(f"The override {override!r} goes below {parent!r}, which has no keys")
+                raise SettingsError(f"The override {shown!r} goes below {parent!r}, which has no keys")
             node = child
         node[last] = parse_value(text)
     return result
@@ -111,7 +115,7 @@ def settings_error(error: ValidationError, model: type, source: YamlSource, pref
         return SettingsError(
             f"{key}: {rule}", where=f"{source.place((key,))}, key {key}", fix=f"correct {key} in {source.path.name}"
         )
-    found = json.dumps(first["input"], default=str, ensure_ascii=False)
+    found = without_secrets(json.dumps(first["input"], default=str, ensure_ascii=False))
     found = found if len(found) < 80 else found[:77] + "..."
     return SettingsError(
         f"The value {found} can't be used{more}",
@@ -174,9 +178,9 @@ def _installed(package: str) -> str | None:
 
 def _check_uses(settings: Settings, registry: Registry, source: YamlSource) -> None:
     """Raise unless every plugin that is named exists, takes its settings, and has its package in `versions`."""
-    for kind, use, location in _uses(settings):
+    for kind, use, location in uses(settings):
         plugin = registry.check(kind, use, source, location)
-        if plugin.package and plugin.package not in settings.versions:
+        if plugin.package and plugin.package not in settings.versions and kind != "log":
             raise SettingsError(
                 f"{use.name} comes from {plugin.origin}, of which `versions` says nothing",
                 where=f"{source.place(location)}, key {'.'.join(map(str, location))}",
@@ -185,7 +189,8 @@ def _check_uses(settings: Settings, registry: Registry, source: YamlSource) -> N
             )  # fmt: skip
 
 
-def _uses(settings: Settings) -> Iterator[tuple[Kind, Use, Location]]:
+def uses(settings: Settings) -> Iterator[tuple[Kind, Use, Location]]:
+    """Yield every plugin that the settings name: its kind, its use, and the place."""
     yield "model", settings.model, ("model",)
     for name, origin in settings.origins.items():
         yield "origin", origin, ("origins", name)
@@ -199,3 +204,5 @@ def _uses(settings: Settings) -> Iterator[tuple[Kind, Use, Location]]:
     for strategy, stack in settings.strategies.items():
         for index, use in enumerate(stack):
             yield "strategy", use, ("strategies", strategy, index)
+    for index, use in enumerate(settings.log):
+        yield "log", use, ("log", index)

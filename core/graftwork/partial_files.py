@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import time
@@ -12,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graftwork.desk import Desk
+from graftwork.disk import FULL, disk_full
 from graftwork.errors import StateError
 from graftwork.files import make_folder, read_json, write_json
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -70,15 +68,15 @@ def partial_file(url: str, desk: Desk) -> Iterator[Partial]:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn a full disk, or a folder that can't be written, into StateError."""
+    """Turn a full disk into DiskFullError, and a folder that can't be written into StateError."""
     try:
         yield
     except OSError as error:
-        full = error.errno in FULL
+        if error.errno in FULL:
+            raise disk_full(folder, error) from error
         raise StateError(
-            "The disk is full" if full else f"A file can't be written: {error.strerror or error}", where=str(folder),
-            expected="room for the file",
-            fix="free some, and run again" if full else f"make the folder writable: chmod u+w {folder}",
+            f"A file can't be written: {error.strerror or error}", where=str(folder), expected="a writable folder",
+            fix=f"chmod u+w {folder}",
         ) from error  # fmt: skip
 
 

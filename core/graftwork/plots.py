@@ -107,26 +107,39 @@ def curves_svg(histories: Mapping[str, History], source: History) -> Markup:
     """Return a small panel for each strategy, scratch behind it in grey, and one for a source that was trained here."""
     import matplotlib
 
-    names = [name for name in histories if name != "scratch"] or ["scratch"]
-    panels = len(names) + bool(source)
-    palette, lines = colours(list(histories)), -(-panels // 2)
     with matplotlib.rc_context(style("curves")):
-        figure = blank(0.2 + 1.45 * lines, layout="constrained")
-        grid = figure.subplots(lines, 2, sharey=True, squeeze=False).flatten()
-        for axes, name in zip(grid, names, strict=False):
-            _draw_curve(axes, curve(histories["scratch"]), CONTROL, "--")
-            if name != "scratch":
-                _draw_curve(axes, curve(histories[name]), palette[name], "-")
-            axes.set_title(shorten(name, 20), loc="left")
-        if source:
-            _draw_curve(grid[len(names)], curve(source), INK, "-")
-            grid[len(names)].set_title("source model", loc="left")
-        for axes in grid[panels:]:
-            axes.set_visible(False)
-        for axes in grid[max(panels - 2, 0) : panels]:
-            axes.set_xlabel("epoch")
+        figure = blank(0.2 + 1.45 * curve_lines(histories, source), layout="constrained")
+        names = draw_curves(figure, histories, source)
         listed = ", ".join([*names, *(["the source model"] if source else [])])
         return as_svg(figure, f"Validation accuracy in percent against epoch, scratch behind each: {listed}")
+
+
+def curve_lines(histories: Mapping[str, History], source: History = (), columns: int = 2) -> int:
+    """Return how many lines of panels `draw_curves` needs."""
+    return -(-(max(1, len(histories) - 1) + bool(source)) // columns)
+
+
+def draw_curves(
+    figure: Figure, histories: Mapping[str, History], source: History = (), columns: int = 2
+) -> list[str]:  # fmt: skip
+    """Draw the panels into an empty figure; return the names of the strategies that have one."""
+    names = [name for name in histories if name != "scratch"] or ["scratch"]
+    panels, palette = len(names) + bool(source), colours(list(histories))
+    lines = curve_lines(histories, source, columns)
+    grid = figure.subplots(lines, columns, sharey=True, squeeze=False).flatten()
+    for axes, name in zip(grid, names, strict=False):
+        _draw_curve(axes, curve(histories["scratch"]), CONTROL, "--")
+        if name != "scratch":
+            _draw_curve(axes, curve(histories[name]), palette[name], "-")
+        axes.set_title(shorten(name, 20), loc="left")
+    if source:
+        _draw_curve(grid[len(names)], curve(source), INK, "-")
+        grid[len(names)].set_title("source model", loc="left")
+    for axes in grid[panels:]:
+        axes.set_visible(False)
+    for axes in grid[max(panels - columns, 0) : panels]:
+        axes.set_xlabel("epoch")
+    return names
 
 
 def _draw_curve(axes: Axes, found: Curve, colour: str, line: str) -> None:
@@ -142,6 +155,12 @@ def _draw_curve(axes: Axes, found: Curve, colour: str, line: str) -> None:
 
 def cividis(share: float) -> str:
     """Return a cell's style: the background of a share from 0 to 1, and the text colour that reads on it."""
+    background, text = cell_colours(share)
+    return f"background:{background};color:{text}"
+
+
+def cell_colours(share: float) -> tuple[str, str]:
+    """Return the background of a share from 0 to 1, and the text colour that reads on it."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
@@ -149,7 +168,7 @@ def cividis(share: float) -> str:
     red, green, blue = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in colour[:3])
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue  # as WCAG 2 has it
     text = "#000" if luminance > 0.179 else "#fff"  # where both contrast alike
-    return f"background:{to_hex(colour)};color:{text}"
+    return to_hex(colour), text
 
 
 def style(salt: str) -> dict[Any, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from graftwork.errors import listed
@@ -47,6 +47,7 @@ class PreparedData:
     dropped: int  # images that stood in two splits
     skipped: tuple[str, ...]  # files that could not be read, and why
     ignored: dict[str, int]  # files that were passed over, by extension
+    remarks: dict[str, int] = field(default_factory=dict)  # pictures that hold more than was read, by what
 
     @classmethod
     def from_card(cls, name: str, card: Mapping[str, Any]) -> PreparedData | None:
@@ -62,6 +63,7 @@ class PreparedData:
             card.get("duplicates_dropped", 0),
             tuple(map(str, origin.get("skipped", ()))),
             dict(origin.get("ignored_extensions", {})),
+            dict(origin.get("remarks", {})),
         )
 
     def ratios(self) -> dict[str, float]:
@@ -87,6 +89,8 @@ class PreparedData:
         if self.skipped:
             files = listed(self.skipped, 3)
             yield f"warning: files that could not be read and were skipped: {len(self.skipped):,}, {files}"
+        for what, count in self.remarks.items():
+            yield f"warning: pictures {what}: {count:,}"
 
 
 def imbalance(counts: Sequence[int]) -> float:

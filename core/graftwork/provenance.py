@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -23,9 +24,10 @@ class Provenance:
     machine: str
     versions: dict[str, str]
     hashes: dict[str, str]  # of the outputs that dvc.lock holds, by path
+    local_plugins: Mapping[str, str] = field(default_factory=dict)  # sha256 of the user's own files, by name
 
 
-def provenance(root: Path) -> Provenance:
+def provenance(root: Path, local_plugins: Mapping[str, str] | None = None) -> Provenance:
     """Collect it; nothing here fails, what can't be told is said to be unknown."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
@@ -33,7 +35,7 @@ def provenance(root: Path) -> Provenance:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
-    return Provenance(_commit(root), machine_name(), versions, _locked_hashes(root / "dvc.lock"))
+    return Provenance(_commit(root), machine_name(), versions, _locked_hashes(root / "dvc.lock"), local_plugins or {})
 
 
 def _commit(root: Path) -> str:

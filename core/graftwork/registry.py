@@ -24,7 +24,7 @@ from graftwork.params_file import Location, settings_error
 from graftwork.settings import DataSettings, Use
 from graftwork.yaml_source import YamlSource
 
-Kind = Literal["origin", "dataset", "selection", "weights", "model", "augmentation", "strategy"]
+Kind = Literal["origin", "dataset", "selection", "weights", "model", "augmentation", "strategy", "log"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -104,6 +104,10 @@ class Registry:
         """Offer a part of strategies: methods marked with `@hookimpl`, checked against `StrategyHooks` here."""
         self._add("strategy", name, factory)
         _check_hooks(name, factory, str(self._file or self._origin))
+
+    def log(self, name: str, factory: type) -> None:
+        """Offer a book that runs are entered into: `log(results) -> where`, see `results.Results`."""
+        self._add("log", name, factory)
 
     def named(self, kind: Kind) -> Iterator[Plugin]:
         """Yield a kind's plugins by name."""

@@ -17,6 +17,7 @@ PLACES: tuple[tuple[Kind, str, str], ...] = (
     ("augmentation", "DataSettings", "augmentation"),
     ("model", "", "model"),
     ("strategy", "", "strategies"),
+    ("log", "", "log"),
 )
 
 

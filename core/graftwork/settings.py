@@ -106,12 +106,17 @@ class Training(Frozen):
     sampling: Literal["shuffled", "balanced"] = "shuffled"
     validate_every_epochs: int = Field(default=1, ge=1)
     cached_views: int = Field(default=4, ge=0, le=10_000)  # augmented views that a frozen part is shown; 0: all anew
+    on_divergence: Literal["stop", "halve"] = "stop"  # of a loss that isn't finite; halve: the rate, from the last good
 
     @model_validator(mode="after")
     def _mends_imbalance_once(self) -> Training:
         if self.class_weights == self.sampling == "balanced":
             raise ValueError("class_weights or sampling balanced, not both: that would mend one imbalance twice")
         return self
+
+    def deciding(self) -> dict[str, Any]:
+        """Return what decides the weights; a key that came later is left out where it changes nothing."""
+        return self.model_dump(exclude={"on_divergence"} if self.on_divergence == "stop" else set())
 
     @property
     def balances(self) -> bool:
@@ -180,6 +185,19 @@ class Sweep(Frozen):
         return self
 
 
+class Remote(Frozen):
+    """Whether results are exchanged with a DVC remote, and which. It decides no results: no stage hangs on it."""
+
+    name: str | None = Field(default=None, min_length=1)  # None: DVC's default remote
+    pull: bool = False  # before a run, what is missing here
+    push: bool = False  # after a run, what it recorded
+
+    @property
+    def used(self) -> bool:
+        """Whether there must be one."""
+        return self.pull or self.push
+
+
 class Settings(Frozen):
     """All of params.yaml."""
 
@@ -201,6 +219,8 @@ class Settings(Frozen):
     engine: Engine
     evidence: Evidence
     sweep: Sweep | None = None
+    remote: Remote = Remote()
+    log: tuple[Use, ...] = ()  # books that runs are entered into
 
     @property
     def source(self) -> Name:

@@ -7,6 +7,7 @@ computes on one thread, as OpenMP's other threads don't survive a fork; so resul
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import pickle
@@ -22,6 +23,7 @@ from multiprocessing.context import ForkProcess
 from typing import Any, Generic, TypeVar
 
 from graftwork.errors import GraftworkError, Interrupted, TrainingError
+from graftwork.faults import as_told
 from graftwork.progress import Part, Progress, parts
 
 T = TypeVar("T")
@@ -29,12 +31,13 @@ Task = Callable[[Progress], T]
 Compute = Callable[[Callable[[], Any]], Any]
 
 
+POLL_SECONDS, GRACE_SECONDS = 0.1, 5.0
+PR_SET_PDEATHSIG = 1  # of prctl(2)
+
+
 def here(work: Callable[[], Any]) -> Any:
     """Do work on the caller's thread."""
     return work()
-
-
-POLL_SECONDS, GRACE_SECONDS = 0.1, 5.0
 
 
 def can_fork() -> bool:
@@ -118,7 +121,8 @@ class Started(Generic[T]):
             f"The process of a training ended by {how}",
             where=f"{child.name}, one of {len(self._children)} side by side",
             expected="that it goes on until it returns its weights",
-            fix="if memory ran out, set engine.side_by_side: 1 in params.yaml; start again: it goes on where it was",
+            fix="SIGKILL most often means that the system's memory ran out: set engine.side_by_side: 1 in params.yaml; "
+            "start again: it goes on where it was",
         )
 
     def _free(self, child: _Child) -> None:
@@ -178,6 +182,7 @@ def _work(task: Task[Any], sender: Connection, slots: Any, stopping: Any, parent
     """Do one task in a forked process, and send what comes of it."""
     import torch  # here, as it takes seconds: a run that finds nothing to do needs none
 
+    _die_with(parent)
     for number in (signal.SIGINT, signal.SIGTERM):  # the parent decides, and tells by the flag
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
@@ -189,7 +194,14 @@ def _work(task: Task[Any], sender: Connection, slots: Any, stopping: Any, parent
     except GraftworkError as error:
         told.send("error", error)
     except Exception as error:
-        told.send("error", TrainingError(f"{type(error).__name__}: {error}", where="a training's process"))
+        told.send("error", as_told(error, "a training's process"))
+
+
+def _die_with(parent: int) -> None:
+    """Let the system end this process with the thread that forked it: so nothing lives on, and holds the lock."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died in between
+        os._exit(1)
 
 
 @contextlib.contextmanager

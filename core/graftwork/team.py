@@ -54,19 +54,6 @@ class Team:
                 expected="at least one image for each", fix="raise batch_size, or lower engine.processes",
             )  # fmt: skip
 
-    def total(self, loss: Tensor, extra: Tensor | None, whole: Tensor, weights: Tensor | None) -> Tensor:
-        """Return what is differentiated: over all processes it sums up to the loss of the whole batch.
-
-        `loss` and the stack's terms `extra` are means over this share; `whole` are the labels of the whole batch, (N,)
-        or (N, classes), and `weights` those of the classes.
-        """
-        if self.size == 1:
-            return loss if extra is None else loss + extra
-        mine = self.share(len(whole))
-        images = (mine.stop - mine.start) / len(whole)
-        part = images if weights is None else _mass(whole[mine], weights) / _mass(whole, weights)
-        return loss * part if extra is None else loss * part + extra * images
-
     def reduce(self, optimizer: torch.optim.Optimizer) -> None:
         """Replace every gradient by the sum over all processes."""
         if self.size == 1:
@@ -152,11 +139,6 @@ def _require_devices(gpus: int) -> None:
             f"{here} processes were started here, and there are {gpus} GPUs", expected="a GPU for each",
             fix=f"--nproc-per-node {gpus}, or engine.processes: {gpus}; or engine.device: cpu",
         )  # fmt: skip
-
-
-def _mass(labels: Tensor, weights: Tensor) -> Tensor:
-    """Return what a weighted mean over labels (N,), or soft ones (N, classes), is divided by."""
-    return weights[labels].sum() if labels.ndim == 1 else (labels @ weights).sum()
 
 
 def _first_line(error: Exception) -> str:

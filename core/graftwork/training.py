@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -12,37 +11,50 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from graftwork.calibration import fit_temperature
-from graftwork.checkpoints import Checkpoint
-from graftwork.class_weights import class_weights
+from graftwork.divergence import MOST_HALVINGS, Diverged, Found, Watch, hopeless, watched_parts
 from graftwork.engine import predict, watched
 from graftwork.errors import TrainingError
 from graftwork.images import LabelledImages
-from graftwork.inputs import Feed, Inputs, Shown
+from graftwork.inputs import Feed, Inputs
 from graftwork.job import Job, Trained
-from graftwork.optimization import build_optimizer, optimizer_state, restore_optimizer, set_learning_rate
+from graftwork.memory import ran_out
+from graftwork.optimization import set_learning_rate
 from graftwork.plan import PlannedEpoch, plan
 from graftwork.sampling import epoch_order
 from graftwork.seeds import derived_seed, generator
-from graftwork.soft_labels import soft_cross_entropy, soft_labels
-from graftwork.strategy import Step, TargetModel
-from graftwork.training_run import Outcome, Tensors
+from graftwork.stepping import Batch
+from graftwork.training_run import Outcome
+from graftwork.training_state import TrainingState, copied
 
 
 def train(job: Job) -> Trained:
     """Train as the strategy's phases say and return the weights that validated best, or what it made of them.
 
     Goes on from the newest checkpoint of the same settings. Every epoch draws from (seed, epoch) alone, so the end
-    is the same to the bit on the CPU. Raises TrainingError when the loss stops being finite.
+    is the same to the bit on the CPU. Where memory runs out, batches go on in parts. Raises TrainingError when the loss
+    stops being finite and that isn't to be mended, and when memory runs out all the same.
     """
-    loop = _Loop(job)
-    for epoch in range(loop.next_epoch, len(loop.plan)):
-        loop.run_epoch(epoch)
-        job.progress.advance((epoch + 1) / len(loop.plan), loop.summary())
-    return loop.trained()
+    try:
+        loop = _Loop(job)
+        while loop.state.next_epoch < len(loop.plan):
+            try:
+                loop.run_epoch(loop.state.next_epoch)
+            except Diverged as fault:
+                loop.mend(fault)
+            job.progress.advance(loop.state.next_epoch / len(loop.plan), loop.summary())
+        return loop.trained()
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        raise TrainingError(
+            f"Memory ran out, with one image or beside the batches: {str(error).splitlines()[0]}",
+            where=f"training {job.strategy.name}, seed {job.seed}", expected="room for the model and its optimizer",
+            fix="a smaller model or image size, engine.side_by_side: 1, or finetune.cached_views: 0 in params.yaml",
+        ) from error  # fmt: skip
 
 
 class _Loop:
-    """The state that moves while training."""
+    """Runs the epochs, and mends what can be mended."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -51,93 +63,105 @@ class _Loop:
         self.plan = plan(job.strategy.phases(job.target, job.training.epochs))
         self.batches = max(1, len(job.train) // job.training.batch_size)  # a smaller last batch is left out
         job.team.require_work(min(job.training.batch_size, len(job.train)))
-        self.class_weights = class_weights(job.training.class_weights, job.train.labels.to(job.machine.device))
         job.target.extra.to(job.machine.device)
         job.strategy.training_started(job.run)
         self.feed = Feed(job)
-        self.may_train = set(job.target.trainable())
-        self.start = _copied(self.model.state_dict()), _copied(job.target.extra.state_dict())
-        self.optimizer = self._optimizer()
-        self.history: list[dict[str, float]] = []
-        self.best: Tensors = {}
-        self.best_accuracy, self.best_epoch, self.next_epoch, self.seconds = -1.0, 0, 0, 0.0
-        self.finished: dict[str, Tensors] = {}
+        self.state = TrainingState(job, self.plan)
         saved = job.checkpoints.newest()
         if saved:
-            self._restore(saved)
+            self.state.take_up(saved)
+            job.progress.log(f"going on after epoch {self.state.next_epoch}")
 
-    def run_epoch(self, epoch: int) -> None:
+    def run_epoch(self, epoch: int, *, watching: bool = False) -> None:
+        """Train for one epoch, validate and save when it is time. Raises Diverged; Found while watching."""
         started = time.perf_counter()
-        job, planned = self.job, self.plan[epoch]
+        job, state, planned = self.job, self.state, self.plan[epoch]
         if planned.begins_phase:
-            self._begin(planned)
+            state.enter(planned)
         torch.manual_seed(derived_seed(job.seed, "epoch", epoch, *job.team.purpose))  # dropout and the like
         draws = generator(job.machine.device, job.seed, "batches", epoch)
         own_draws = generator(torch.device("cpu"), job.seed, "strategy", epoch, *job.team.purpose)
         self._set_modes(planned, epoch)
-        forward = self.model if watched(self.model) else self.compiled  # after the stack, which may watch it anew
-        inputs = self.feed.inputs(epoch, forward)
+        eager = watching or watched(self.model)  # after the stack, which may watch it anew
+        inputs = self.feed.inputs(epoch, self.model if eager else self.compiled)
         order = epoch_order(job.training.sampling, job.run.train.labels, draws)
         losses = []
         whole = order[: self.batches * job.training.batch_size]
-        with closing(inputs.stream(whole, job.training.batch_size, draws)) as batches:
-            for batch, shown in enumerate(batches):
+        with closing(inputs.stream(whole, job.training.batch_size, draws)) as batches, self._watch(epoch, watching):
+            for number, shown in enumerate(batches):
                 job.progress.check()
-                fraction = (planned.done * self.batches + batch + 1) / (planned.course_epochs * self.batches + 1)
-                set_learning_rate(self.optimizer, job.training, fraction)
-                numbers = whole[batch * job.training.batch_size :][: len(shown.labels)]
-                losses.append(self._step(inputs, shown, numbers, own_draws))
+                self._set_rate(planned, number)
+                numbers = whole[number * job.training.batch_size :][: len(shown.labels)]
+                losses.append(state.stepper.step(Batch(inputs, shown, numbers, own_draws), state.optimizer))
         loss = self._mean_finite(job.team.sum(torch.stack(losses)), epoch)
         if planned.ends_course or (epoch + 1) % job.training.validate_every_epochs == 0:
             self._validate(inputs, epoch, loss)
-        if planned.ends_course:
-            self.finished[planned.phase.name] = self.best
-        self.next_epoch = epoch + 1
-        self.seconds += time.perf_counter() - started
-        job.checkpoints.save(self._snapshot, force=self.next_epoch == len(self.plan))
+        broken = self._fault("weights are not finite after the epoch's last step", epoch, self.batches - 1)
+        state.ended(planned, loss, time.perf_counter() - started, broken)
+        if not watching:
+            job.checkpoints.save(lambda: state.to_be_saved(broken), force=state.next_epoch == len(self.plan))
+
+    def mend(self, fault: Diverged) -> None:
+        """Go back to the last good state at half the rate; raise TrainingError where that isn't wanted or of no use."""
+        job, state, best = self.job, self.state, self.state.best
+        with state.lasting():
+            first = self._first_broken(fault.epoch) if job.team.size == 1 else "not looked for by several processes"
+        if not state.goes_back or state.halvings == MOST_HALVINGS:
+            kept = job.checkpoints.keep_last_good(best) if best else "none: no epoch was validated"
+            raise hopeless(fault, first, kept, state.halvings, job)
+        assert state.good is not None
+        rate = 0.5 ** (state.halvings + 1)
+        told = (
+            f"{fault.sentence()}; what wasn't finite first: {first}; "
+            f"went back to the end of epoch {state.good.state['next_epoch']}, with the rate times {rate:g}"
+        )
+        state.go_back(told)
+        job.progress.log(told)
+
+    def _first_broken(self, epoch: int) -> str:
+        """Train again up to an epoch, looking at every number, and say what isn't finite first."""
+        state = self.state
+        with state.lasting():
+            state.restore(state.good or self.job.checkpoints.newest() or state.beginning())
+        try:
+            while state.next_epoch <= epoch:
+                self.run_epoch(state.next_epoch, watching=True)
+        except Found as found:
+            return str(found)
+        except Diverged:
+            pass
+        return "not found again: here it doesn't come back to the bit"
+
+    def _watch(self, epoch: int, watching: bool) -> AbstractContextManager[None]:
+        if not watching:
+            return nullcontext()
+        return Watch(watched_parts(self.job), self.state.optimizer, epoch * self.batches).looking()
+
+    def _set_rate(self, planned: PlannedEpoch, batch: int) -> None:
+        fraction = (planned.done * self.batches + batch + 1) / (planned.course_epochs * self.batches + 1)
+        set_learning_rate(self.state.optimizer, self.job.training, fraction, 0.5**self.state.halvings)
 
     def trained(self) -> Trained:
         """Let the strategy work on the outcome, and return it."""
         started = time.perf_counter()
-        best = self.best or _copied(self.model.state_dict())
-        outcome = Outcome(self.job.run, best, self.finished)
+        best = self.state.best or copied(self.model.state_dict())
+        outcome = Outcome(self.job.run, best, self.state.finished)
         self.job.strategy.training_ended(outcome)
-        epoch = self.best_epoch if outcome.tensors is best else 0
+        epoch = self.state.best_epoch if outcome.tensors is best else 0
         self.model.load_state_dict(outcome.tensors)
         probabilities = predict(self.model, self.job.validation, self.job.normalise, self.job.machine)
         accuracy = _share_correct(probabilities, self.job.validation)
         temperature = fit_temperature(probabilities, self.job.validation.labels)
-        history = self.history or [{"epoch": 0, "loss": self._training_loss(), "validation_accuracy": accuracy}]
-        seconds = self.seconds + time.perf_counter() - started
-        return Trained(outcome.tensors, accuracy, temperature, history, epoch, seconds, outcome.notes)
+        history = self.state.history or [{"epoch": 0, "loss": self._training_loss(), "validation_accuracy": accuracy}]
+        seconds, mishaps = self.state.seconds + time.perf_counter() - started, tuple(self.state.mishaps)
+        return Trained(outcome.tensors, accuracy, temperature, history, epoch, seconds, outcome.notes, mishaps)
 
     def summary(self) -> str:
         """Say where training is."""
-        if not self.history:
-            return f"epoch {self.next_epoch}"
-        row = self.history[-1]
+        if not self.state.history:
+            return f"epoch {self.state.next_epoch}"
+        row = self.state.history[-1]
         return f"epoch {row['epoch']:.0f}, loss {row['loss']:.3f}, validation {row['validation_accuracy']:.1%}"
-
-    def _begin(self, planned: PlannedEpoch) -> None:
-        """Enter a phase: the weights it starts from, what it trains, an optimizer for that."""
-        if planned.phase.from_start:
-            self.model.load_state_dict(self.start[0])
-            self.job.target.extra.load_state_dict(self.start[1])
-        elif planned.begins_course and self.best:
-            self.model.load_state_dict(self.best)
-        if planned.begins_course:
-            self.best, self.best_accuracy, self.best_epoch = {}, -1.0, 0
-        before = self._named_optimizer_state() if not planned.begins_course else {}
-        self._thaw(planned)
-        self.optimizer = self._optimizer()
-        restore_optimizer(self.optimizer, self.job.target.trainable(), before)
-
-    def _thaw(self, planned: PlannedEpoch) -> None:
-        """Let exactly those parameters train that the phase and the strategy both allow."""
-        trains = planned.phase.trains
-        for name, parameter in _all_parameters(self.job.target).items():
-            allowed = trains is None or name in trains or name.startswith("extra.")
-            parameter.requires_grad_(name in self.may_train and allowed)
 
     def _set_modes(self, planned: PlannedEpoch, epoch: int) -> None:
         """Set training mode; where a phase holds parameters back, their batch normalisation stands still too."""
@@ -147,61 +171,29 @@ class _Loop:
             for module in self.model.modules():
                 if isinstance(module, _BatchNorm) and not any(p.requires_grad for p in module.parameters()):
                     module.eval()
-        self.job.strategy.epoch_started(self.job.target, epoch, self.optimizer)
-
-    def _step(self, inputs: Inputs, shown: Shown, numbers: Tensor, own_draws: torch.Generator) -> Tensor:
-        job, whole = self.job, shown.labels
-        mine = job.team.share(len(whole))
-        images, numbers = shown.inputs[mine], numbers[mine]
-        with job.machine.precision(), job.team.together():
-            logits = inputs.answer(images)
-        if shown.blends:
-            whole = soft_labels(whole, shown.blends, logits.shape[1])
-        soft = whole[mine] if shown.blends else None
-        labels = whole[mine] if soft is None else soft.argmax(dim=1)
-        loss = self._loss(logits.float(), labels if soft is None else soft)
-        taps = job.target.taps
-        maps = taps.maps
-        step = Step(job.target, images, labels, logits, taps.features, maps, own_draws, loss, soft, numbers)
-        extra = job.strategy.loss_terms(step)
-        total = job.team.total(loss, extra, whole, self.class_weights)
-        total.backward()  # type: ignore[no-untyped-call]
-        job.team.reduce(self.optimizer)
-        job.strategy.gradients_ready(step)
-        self.optimizer.step()
-        job.strategy.step_ended(step, self.optimizer)
-        self.optimizer.zero_grad()
-        return total.detach()
-
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss on labels (batch,), or on soft ones (batch, classes)."""
-        smoothing = self.job.training.label_smoothing
-        if labels.ndim == 2:
-            return soft_cross_entropy(logits, labels, self.class_weights, smoothing)
-        return F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=smoothing)
+        self.job.strategy.epoch_started(self.job.target, epoch, self.state.optimizer)
 
     def _mean_finite(self, losses: Tensor, epoch: int) -> float:
+        """Return the mean of an epoch's losses. Raises Diverged."""
         bad = (~torch.isfinite(losses)).nonzero()
-        if not len(bad):
-            return float(losses.mean())
-        step = epoch * self.batches + int(bad[0])
-        kept = self.job.checkpoints.keep_last_good(self.best) if self.best else "none: no epoch was validated"
-        raise TrainingError(
-            f"The loss is not finite at step {step} (epoch {epoch + 1}), learning rate "
-            f"{self.optimizer.param_groups[0]['lr']:.3g}; last good weights: {kept}",
-            where=f"training {self.job.strategy.name}, seed {self.job.seed}",
-            fix=f"lower lr (now {self.job.training.lr:g}) in params.yaml, or raise warmup_fraction",
-        )
+        if len(bad):
+            raise self._fault("loss is not finite", epoch, int(bad[0]))
+        return float(losses.mean())
+
+    def _fault(self, what: str, epoch: int, batch: int) -> Diverged:
+        """Return what is to be raised of a step, with the learning rate that it was taken at."""
+        self._set_rate(self.plan[epoch], batch)
+        return Diverged(what, epoch, epoch * self.batches + batch, self.state.optimizer.param_groups[0]["lr"])
 
     def _validate(self, inputs: Inputs, epoch: int, loss: float) -> None:
         """Note the epoch's mean loss, with penalties on weights as they are at its end, and the accuracy."""
         with torch.no_grad():
             penalty = self.job.strategy.penalty(self.job.target)
         loss += 0.0 if penalty is None else float(penalty)
-        accuracy = _share_correct(inputs.probabilities(), self.job.validation)
-        self.history.append({"epoch": epoch + 1, "loss": loss, "validation_accuracy": accuracy})
-        if accuracy >= self.best_accuracy:  # of equals the later one: its learning rate was lower
-            self.best, self.best_accuracy, self.best_epoch = _copied(self.model.state_dict()), accuracy, epoch + 1
+        probabilities = inputs.probabilities()
+        if not bool(torch.isfinite(probabilities).all()):
+            raise self._fault("answers to the validation images are not finite", epoch, self.batches - 1)
+        self.state.validated(epoch, loss, _share_correct(probabilities, self.job.validation))
 
     @torch.no_grad()
     def _training_loss(self) -> float:
@@ -212,54 +204,6 @@ class _Loop:
         ]
         return float(torch.stack(losses).sum() / len(self.job.train))
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        groups = self.job.strategy.parameter_groups(self.job.target, self.job.training.weight_decay)
-        return build_optimizer(groups, self.job.training)
-
-    def _named_optimizer_state(self) -> dict[str, Tensor]:
-        return optimizer_state(self.optimizer, _all_parameters(self.job.target))
-
-    def _snapshot(self) -> Checkpoint:
-        state = {
-            "next_epoch": self.next_epoch, "best_epoch": self.best_epoch, "best_accuracy": self.best_accuracy,
-            "seconds": self.seconds, "history": self.history, "finished": list(self.finished),
-            "groups": [{k: v for k, v in g.items() if type(v) in (int, float)} for g in self.optimizer.param_groups],
-        }  # fmt: skip
-        tensors: dict[str, Mapping[str, Tensor]] = {
-            "model": self.model.state_dict(),
-            "extra": self.job.target.extra.state_dict(),
-            "best": self.best,
-            "optimizer": self._named_optimizer_state(),
-        }
-        tensors |= {f"finished-{index}": held for index, held in enumerate(self.finished.values())}
-        return Checkpoint(tensors, state)
-
-    def _restore(self, saved: Checkpoint) -> None:
-        state = saved.state
-        self.history, self.next_epoch, self.seconds = state["history"], state["next_epoch"], state["seconds"]
-        self.best_epoch, self.best_accuracy = state["best_epoch"], state["best_accuracy"]
-        device = self.job.machine.device
-        on_device = {key: {n: t.to(device) for n, t in held.items()} for key, held in saved.tensors.items()}
-        self.best = on_device["best"]
-        self.finished = {name: on_device[f"finished-{index}"] for index, name in enumerate(state["finished"])}
-        self.model.load_state_dict(on_device["model"])
-        self.job.target.extra.load_state_dict(on_device["extra"])
-        self._thaw(self.plan[self.next_epoch - 1])
-        self.optimizer = self._optimizer()
-        restore_optimizer(self.optimizer, self.job.target.trainable(), on_device["optimizer"])
-        for group, kept in zip(self.optimizer.param_groups, state["groups"], strict=True):
-            group.update(kept)
-        self.job.progress.log(f"going on after epoch {self.next_epoch}")
-
-
-def _all_parameters(target: TargetModel) -> dict[str, torch.nn.Parameter]:
-    extra = {f"extra.{name}": parameter for name, parameter in target.extra.named_parameters()}
-    return {**dict(target.model.named_parameters()), **extra}
-
 
 def _share_correct(probabilities: Tensor, data: LabelledImages) -> float:
     return float((probabilities.argmax(dim=1) == data.labels).double().mean())
-
-
-def _copied(tensors: Mapping[str, Tensor]) -> Tensors:
-    return {name: tensor.detach().clone() for name, tensor in tensors.items()}

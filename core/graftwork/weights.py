@@ -17,8 +17,7 @@ from torch import Tensor
 from graftwork.errors import StateError, WeightsError
 from graftwork.files import atomic_file
 from graftwork.tensors import storable
-
-METADATA_KEY = "graftwork"  # one key: safetensors writes several in no fixed order
+from graftwork.weights_header import METADATA_KEY
 
 
 class InputContract(BaseModel):

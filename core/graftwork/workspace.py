@@ -13,7 +13,9 @@ from graftwork.layout import Layout
 from graftwork.params_file import load_settings, local_plugins_of
 from graftwork.progress import Progress, Quiet
 from graftwork.registry import load_plugins
+from graftwork.run_records import recorded
 from graftwork.stages import WAITING, Context, stages
+from graftwork.temporaries import sweep
 
 PARAMS = "params.yaml"
 
@@ -32,7 +34,7 @@ def run_stage(context: Context, name: str, item: str) -> None:
     if found is None:
         raise StateError(f"There is no stage {name!r}", expected=", ".join(stages()), fix="graftwork stage --help")
     _check_item(context, name, item)
-    with misfits_kept(context.layout, f"{name}-{item}"):
+    with misfits_kept(context.layout, f"{name}-{item}"), recorded(context.layout, name, item, context.asked_by):
         if name in WAITING:
             found(context, item)
         else:
@@ -52,32 +54,60 @@ def misfits_kept(layout: Layout, name: str) -> Iterator[None]:
         raise
 
 
-def check_before_run(context: Context, *, sweeping: bool = False) -> None:
-    """Find what would fail later: folders, data paths, the model, the optimizers, the stacks.
+def sweep_leftovers(layout: Layout) -> list[Path]:
+    """Remove what killed processes left half-written, and put back what they moved aside; return what it was.
+
+    To be called by who holds the workspace. Looks into folders that stages write, never among a user's own images.
+    """
+    data, private = layout.root / "data", layout.private
+    return sweep(
+        [
+            (layout.root, 0), (data / "raw", 0), (data / "prepared", 1), (data / "features", 0), (data / "origins", 1),
+            (layout.root / "weights", 1), (layout.report, 1), (layout.sweep, 1), (layout.root / "exported", 0),
+            (private, 0), (private / "checkpoints", 3), (layout.features, 0), (layout.downloads, 0),
+            (private / "timings", 0), (layout.misfits, 0),
+        ]
+    )  # fmt: skip
+
+
+def check_before_run(context: Context, *, sweeping: bool = False, training: bool = True) -> None:
+    """Find what would fail later: folders, data paths; where there is training, the model, the optimizers, the stacks.
 
     Of a sweep, the stacks from every source. Raises SettingsError, DataError or StateError. Takes about as long as
     importing torch and building a model.
     """
-    from graftwork.rehearsal import rehearse, rehearse_sweep
-
     layout = context.layout
     for folder in (layout.root / "data", layout.root / "weights", layout.report, layout.private):
         require_writable(folder)
     check_paths(context)
+    if not training:
+        return
+    from graftwork.rehearsal import rehearse, rehearse_sweep
+
     with misfits_kept(layout, "rehearsal"):
         rehearse(context.settings, context.registry)
         if sweeping:
             rehearse_sweep(context.settings, context.registry)
 
 
-def check_paths(context: Context) -> None:
-    """Raise DataError where the settings name a path that isn't there, StateError for a mirror."""
+def check_paths(context: Context, *, pulls: bool = False) -> None:
+    """Raise DataError where the settings name a path that isn't there, StateError for a mirror.
+
+    Where a run begins with a pull (`pulls`), what `dvc add` tracks may come by that.
+    """
     if context.settings.origins:
         find_mirror(context.layout.root, context.settings.mirror)
     for name, data in context.settings.data.items():
-        _check_path(context, data.path, f"data.{name}.path", "a file or folder that the dataset plugin reads")
+        if not (pulls and _tracked(context.layout.root / data.path)):
+            _check_path(context, data.path, f"data.{name}.path", "a file or folder that the dataset plugin reads")
     for name, imported in context.settings.imports.items():
-        _check_path(context, imported.path, f"imports.{name}.path", "a weight file that the plugin reads")
+        if not (pulls and _tracked(context.layout.root / imported.path)):
+            _check_path(context, imported.path, f"imports.{name}.path", "a weight file that the plugin reads")
+
+
+def _tracked(path: Path) -> bool:
+    """Tell whether `dvc add` tracks a path, or a folder that it lies in."""
+    return any(folder.with_name(f"{folder.name}.dvc").is_file() for folder in (path, *path.parents) if folder.name)
 
 
 def _check_path(context: Context, path: str, key: str, expected: str) -> None:

@@ -4,27 +4,50 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from graftwork import __version__
+from graftwork.data_check import DataCheck
 from graftwork.errors import GraftworkError
-from graftwork.files import read_json, write_json
+from graftwork.files import read_json, sha256_of_file, write_json
 from graftwork.layout import Layout
-from graftwork.pictures import gains_png_url
+from graftwork.markdown import as_code, escaped, table
+from graftwork.pictures import confusion_png_url, curves_png_url, gains_png_url
 from graftwork.verdicts import percent, size
+from graftwork_flows.partial import Partial
 
 
 def publish(layout: Layout) -> str:
-    """Create the artifacts from report/metrics.json and return the verdict."""
-    metrics = read_json(layout.report / "metrics.json")
+    """Create the artifacts from report/ and return the verdict."""
+    return _publish(layout, layout.report, layout.report / "report.html", {})
+
+
+def publish_partial(layout: Layout, partial: Partial) -> str:
+    """Create the same artifacts from a partial report; they say what is missing."""
+    return _publish(layout, partial.folder, partial.page, partial.missing)
+
+
+def publish_check(check: DataCheck) -> str:
+    """Create the artifacts of a check of the data and return its verdict."""
+    create_markdown_artifact(key="data-check", markdown=check.markdown(), description="Can this data be trained on?")
+    create_table_artifact(key="data", table=check.rows(), description="Every data set's figures")
+    return check.verdict()
+
+
+def _publish(layout: Layout, folder: Path, page: Path, missing: Mapping[str, str]) -> str:
+    metrics = read_json(folder / "metrics.json")
     metrics["strategies"] = dict(sorted(metrics["strategies"].items(), key=_rank))
     rows = [_row(name, found) for name, found in metrics["strategies"].items()]
+    rows += [dict.fromkeys(rows[0], "–") | {"strategy": name, "verdict": "missing"} for name in missing]
     create_markdown_artifact(
-        key="transfer-report", markdown=_summary(metrics, rows, layout), description="Did transferring help?"
-    )
+        key="transfer-report", markdown=_summary(metrics, rows, layout, folder, page, missing),
+        description="Did transferring help?",
+    )  # fmt: skip
     create_table_artifact(key="strategies", table=rows, description="Every strategy against training from scratch")
     return str(metrics["verdict"])
 
@@ -56,40 +79,67 @@ def _sweep_row(source: str, strategy: str, budgets: dict[str, dict[str, Any]]) -
     return {"source": source, "strategy": strategy} | {budget: told(found) for budget, found in budgets.items()}
 
 
-def _summary(metrics: dict[str, Any], rows: list[dict[str, str]], layout: Layout) -> str:
-    columns = list(rows[0])
-    alignment = ["---"] + ["---:" for _ in columns[1:]]
-    lines = [columns, alignment, *([row[column] for column in columns] for row in rows)]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def _summary(
+    metrics: dict[str, Any], rows: list[dict[str, str]], layout: Layout, folder: Path, page: Path,
+    missing: Mapping[str, str],
+) -> str:  # fmt: skip
     target, source = metrics["target"], metrics["source"]["accuracy"]
     told = percent(source) if source is not None else "trained elsewhere"
     first, _, others = metrics["verdict"].partition(" images. ")
-    return f"""## {first}{" images." if others else ""}
+    gains, curves, confusion = _pictures(layout, folder, metrics)
+    lacking = "".join(f"- {escaped(name)} is missing: {escaped(why)}\n" for name, why in missing.items())
+    return f"""## {escaped(first)}{" images." if others else ""}
 
-{others}
+{escaped(others)}
 
-{table}
+{"**This report is partial.**" if missing else ""}
 
-![Test accuracy of each strategy: a dot for each seed, the mean with its interval]({_picture(metrics, layout)})
+{lacking}
+
+{table(rows)}
+
+![Test accuracy of each strategy: a dot for each seed, the mean with its interval]({gains})
 
 Source model: {told}. Target: {target["training_images"]} labelled training images,
 {target["test_images"]} test images, read once by this run. Intervals are over {target["seeds"]} paired seeds; the one
 "with test images" covers the draw of these too.
 
-The whole report: `{layout.report / "report.html"}` (`graftwork report --open`)
+### Learning curves
+
+![Validation accuracy against epoch, a panel for each strategy, scratch dashed behind it]({curves})
+
+Mean over seeds; the band runs from the lowest seed to the highest.
+
+### What is taken for what
+
+![Confusion matrix of the chosen strategy, its colour the share of the true class]({confusion})
+
+Test images under {escaped(metrics["chosen"])}, the strategy that validation chose, counted over all seeds.
+
+The whole report: {as_code(page)}{"" if missing else " (`graftwork report --open`)"}
 """
 
 
-def _picture(metrics: dict[str, Any], layout: Layout) -> str:
-    """Return the picture's data URL. It is drawn once for the same figures: matplotlib takes its time to come up."""
-    drawn_of = hashlib.sha256(json.dumps([__version__, metrics["strategies"]]).encode()).hexdigest()
-    place = layout.private / "gains.json"
+def _pictures(layout: Layout, folder: Path, metrics: dict[str, Any]) -> list[str]:
+    """Return the data URLs of accuracies, learning curves and confusion matrix."""
+    history, confusion = folder / "history.csv", folder / "confusion.csv"
+    return [
+        _kept(layout, "gains", json.dumps(metrics["strategies"]), lambda: gains_png_url(metrics)),
+        _kept(layout, "curves", sha256_of_file(history), lambda: curves_png_url(history)),
+        _kept(layout, "confusion", sha256_of_file(confusion), lambda: confusion_png_url(confusion)),
+    ]
+
+
+def _kept(layout: Layout, name: str, of: str, draw: Callable[[], str]) -> str:
+    """Return a picture's data URL. It is drawn once for the same figures: matplotlib takes its time to come up."""
+    drawn_of = hashlib.sha256(json.dumps([__version__, of]).encode()).hexdigest()
+    place = layout.private / "pictures" / f"{name}.json"
     if place.is_file():
         with suppress(GraftworkError, KeyError, TypeError):
             kept = read_json(place)
             if kept["of"] == drawn_of:
                 return str(kept["url"])
-    url = gains_png_url(metrics)
+    url = draw()
     write_json(place, {"of": drawn_of, "url": url})
     return url
 

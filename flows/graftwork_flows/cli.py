@@ -152,6 +152,20 @@ def sweep(
 
 
 @app.command()
+def check(
+    workspace: Root = Path(),
+    recompute: Annotated[bool, typer.Option("--recompute", help="Look at all data again, changed or not.")] = False,
+    without_prefect: WithoutPrefect = False,
+    wait: Wait = 0.0,
+    quiet: Quiet = False,
+) -> None:
+    """Read and split the data, train nothing, and say what is wrong with it."""
+    from graftwork_flows.launch import run_check
+
+    run_check(workspace.resolve(), recompute=recompute, without_prefect=without_prefect, wait_seconds=wait, quiet=quiet)
+
+
+@app.command()
 def stage(
     name: Annotated[str, typer.Argument(help="fetch, augment, pretrain, score …: as dvc.yaml names them.")],
     item: Annotated[str, typer.Argument(help="A data set, or a strategy.")] = "",
@@ -235,6 +249,57 @@ def predict(
 
 
 @app.command()
+def lineage(
+    weights: Annotated[str, typer.Argument(help="A weight file, a folder of them, an export, or a strategy.")],
+    workspace: Root = Path(),
+    seed: Annotated[
+        int | None, typer.Option(help="Of a strategy: another seed than the one that validated best.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how weights came to be: data, source, strategy, settings, code, run; and whether they are still the same."""
+    from graftwork_flows.tracing import print_lineage
+
+    print_lineage(workspace.resolve(), weights, seed, as_json)
+
+
+@app.command()
+def verify(
+    workspace: Root = Path(),
+    remote: Annotated[bool, typer.Option("--remote", help="Ask the remote, too, whether it has every output.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that the workspace is what its dvc.lock says: every file is hashed anew, every setting compared."""
+    from graftwork_flows.verifying import print_verification
+
+    print_verification(workspace.resolve(), remote=remote, as_json=as_json)
+
+
+@app.command()
+def doctor(workspace: Root = Path(), as_json: AsJson = False) -> None:
+    """Look at versions, machine, settings, plugins, DVC, git, Prefect, disk and rights; say what to do."""
+    from graftwork_flows.doctor import print_diagnosis
+
+    print_diagnosis(workspace.resolve(), as_json)
+
+
+@app.command()
+def clean(
+    workspace: Root = Path(),
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this it is only listed.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Prefect's history of runs, too.")] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="What DVC's cache holds for no branch, tag or experiment, too: dvc gc.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what can go, with its size: caches, left-overs, old reports; results stay."""
+    from graftwork_flows.cleaning import print_cleaning
+
+    print_cleaning(workspace.resolve(), yes=yes, history=history, cache=cache, as_json=as_json)
+
+
+@app.command()
 def plugins(workspace: Root = Path(), as_json: AsJson = False) -> None:
     """List datasets, models, augmentations and parts of strategies, with their settings."""
     from graftwork_flows.listing import print_plugins
@@ -299,6 +364,14 @@ def serve(
     from graftwork_flows.launch import serve_flow
 
     serve_flow(workspace.resolve(), name, cron)
+
+
+@app.command()
+def deploy(workspace: Root = Path()) -> None:
+    """Bring prefect.yaml's deployments to the Prefect server, with all that they need but a worker."""
+    from graftwork_flows.deploying import deploy as bring
+
+    bring(workspace.resolve())
 
 
 @server_app.command("start")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
+from collections.abc import Callable
 
 from graftwork.errors import GraftworkError
 from graftwork_flows.stopping import Stop
 
+said = logging.getLogger("graftwork.said")  # written to the run's log, see run_log.py
 PREFECTS_OWN = (
     "Beginning flow run",
     "View at",
@@ -19,8 +22,30 @@ PREFECTS_OWN = (
 
 
 def say(message: str = "") -> None:
-    """Print a line to standard output at once."""
+    """Print a line to standard output at once, and into the log of the run."""
     print(message, flush=True)
+    said.info(message)
+
+
+def teller(quiet: bool) -> Callable[[str], None]:
+    """Return what prints lines, or warnings alone; these to standard error."""
+
+    def tell(line: str) -> None:
+        if line.startswith("warning: "):
+            print(line, file=sys.stderr, flush=True)
+            said.info(line)
+        elif not quiet:
+            say(line)
+
+    return tell
+
+
+def asked_by_dvc() -> str:
+    """Return who calls `graftwork stage`: DVC, perhaps for one of its experiments, or somebody by hand."""
+    experiment = os.environ.get("DVC_EXP_NAME")
+    if experiment:
+        return f"dvc exp run, experiment {experiment}"
+    return "dvc repro" if os.environ.get("DVC_STAGE") else "graftwork stage"
 
 
 def print_error(error: GraftworkError) -> None:

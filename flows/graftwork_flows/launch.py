@@ -7,18 +7,21 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graftwork.errors import GraftworkError, SettingsError, StateError, TrainingError
 from graftwork.files import read_json
 from graftwork.layout import Layout
+from graftwork.secrets import without_secrets
 from graftwork.stages import Context
 from graftwork.workspace import check_paths, open_workspace
 from graftwork_flows import server
-from graftwork_flows.console import LineProgress, listen_to_flow, say
+from graftwork_flows.console import LineProgress, listen_to_flow, say, teller
 from graftwork_flows.kept import kept
 from graftwork_flows.overrides import as_overrides
+from graftwork_flows.run_log import run_log
 from graftwork_flows.stopping import stopped_by
 
 if TYPE_CHECKING:
@@ -66,7 +69,8 @@ def _check_first(root: Path, changes: Sequence[str]) -> None:
     """Raise what is wrong before a server is started for nothing; settings that passed once pass without plugins."""
 
     def check() -> dict[str, Any]:
-        check_paths(open_workspace(root, changes))
+        context = open_workspace(root, changes)
+        check_paths(context, pulls=context.settings.remote.pull)
         return {"failures": []}
 
     if changes:
@@ -96,22 +100,47 @@ def run_sweep(
         say(f"report: {Layout(root).sweep / 'report.html'}")
 
 
+def run_check(root: Path, *, recompute: bool, without_prefect: bool, wait_seconds: float, quiet: bool) -> None:
+    """Read and split the data, and print what is wrong with it. Raises GraftworkError."""
+    from graftwork_flows.runs import CHECKED
+
+    _check_first(root, ())
+    parameters = {"workspace": str(root), "recompute": recompute, "wait_seconds": wait_seconds}
+
+    def alone() -> None:
+        bring_up_to_date(root, CHECKED, recompute=recompute, wait_seconds=wait_seconds, quiet=quiet, tell=tell)
+
+    def tell(run: Run) -> None:
+        from graftwork_flows.data_checking import check_of
+
+        found = check_of(run)
+        say("\n".join([*([] if quiet else found.lines()), found.verdict()]))
+
+    _run(root, "check", parameters, alone, without_prefect=without_prefect, quiet=quiet)
+
+
 def bring_up_to_date(
-    root: Path, goals: Collection[str], *, recompute: bool = False, wait_seconds: float = 0.0, quiet: bool = False
-) -> None:
-    """Run stages, and what they hang on, without Prefect; a failure skips what hangs on it, and is raised."""
+    root: Path, goals: Collection[str], *, recompute: bool = False, wait_seconds: float = 0.0, quiet: bool = False,
+    tell: Callable[[Run], None] | None = None,
+) -> None:  # fmt: skip
+    """Run stages, and what they hang on, without Prefect; a failure skips what hangs on it, and is raised.
+
+    `tell` says what came of them, also where some failed.
+    """
     from graftwork_flows.runs import begin
 
-    with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds) as run:
-        _run_to_the_end(run, quiet)
+    with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, tell=teller(quiet)) as run:
+        _run_to_the_end(run, quiet, tell)
 
 
-def _run_to_the_end(run: Run, quiet: bool) -> None:
+def _run_to_the_end(run: Run, quiet: bool, tell: Callable[[Run], None] | None = None) -> None:
     """Run every stage without Prefect, and raise the first failure, or that it was stopped."""
     from graftwork_flows.runs import run_plainly
 
     run_plainly(run, lambda stage: LineProgress(stage, run.stop, quiet))
     run.stop.check()
+    if tell is not None:
+        tell(run)
     if run.failures:
         raise next(iter(run.failures.values()))
 
@@ -120,7 +149,9 @@ def measure_anew(root: Path, *, wait_seconds: float, quiet: bool) -> None:
     """Forget what was chosen to train on, choose by measuring, and record it for DVC. Raises GraftworkError."""
     from graftwork_flows.runs import begin
 
-    with begin(root, goals=("measure",), wait_seconds=wait_seconds, what="graftwork measure") as run:
+    with begin(
+        root, goals=("measure",), wait_seconds=wait_seconds, what="graftwork measure", tell=teller(quiet)
+    ) as run:
         run.computing.submit(_forget, run.context).result()
         run.pipeline.look_again()
         _run_to_the_end(run, quiet)
@@ -138,22 +169,24 @@ def _run(
 ) -> None:
     """Run a flow, after its server is up; or, where that isn't wanted or can't be, `alone`."""
     started = time.monotonic()
-    ui = "" if without_prefect else _connect(root, quiet)
-    if ui or os.environ.get("PREFECT_API_URL"):
-        _run_flow(root, flow, parameters, quiet)
-    else:
-        alone()
-    if not quiet:
-        say(f"UI: {ui}" if ui else "UI: none, run without Prefect")
-        say(f"took {time.monotonic() - started:.1f} s")
+    with run_log(Layout(root), f"graftwork {'run' if flow == 'transfer' else flow}"):
+        ui = "" if without_prefect else _connect(root, quiet)
+        api = os.environ.get("PREFECT_API_URL", "")
+        if not (ui or api):
+            alone()
+        elif not _run_flow(root, flow, parameters, quiet):
+            shown = without_secrets(api)
+            say(f"warning: the Prefect server at {shown} is gone: its record of this run stays open until the next one")
+            alone()  # what was computed is recorded, and isn't computed again
+        if not quiet:
+            say(f"UI: {ui}" if ui else "UI: none, run without Prefect")
+            say(f"took {time.monotonic() - started:.1f} s")
 
 
 def serve_flow(root: Path, name: str, cron: str) -> None:
     """Serve the flow on a schedule until interrupted. Raises SettingsError for a schedule that isn't one."""
     open_workspace(root)  # data may come later; names that are wrong stay wrong
-    ui = _connect(root, quiet=True)
-    if not ui and not os.environ.get("PREFECT_API_URL"):
-        raise StateError("No Prefect server could be reached", fix="graftwork server start")
+    ui = require_server(root)
     os.chdir(root)  # Prefect reads its settings, and its runs start, in the current folder
     from prefect.schedules import Cron
     from pydantic import ValidationError
@@ -175,15 +208,23 @@ def serve_flow(root: Path, name: str, cron: str) -> None:
     )  # fmt: skip
 
 
+def require_server(root: Path) -> str:
+    """Point Prefect at a server that answers, and return the UI's address. Raises StateError where there is none."""
+    ui = _connect(root, quiet=True)
+    if not ui:
+        raise StateError("No Prefect server could be reached", fix="graftwork server start")
+    return ui
+
+
 def _connect(root: Path, quiet: bool) -> str:
     """Point Prefect at the user's own server, or at the workspace's; return the UI's address or nothing."""
     own = os.environ.get("PREFECT_API_URL")
     if own:
         if server.healthy(own):
             os.environ.update({k: v for k, v in server.prefect_environment(root, own).items() if k not in os.environ})
-            return own.removesuffix("/api")
+            return without_secrets(own.removesuffix("/api"))
         raise StateError(
-            "The Prefect server doesn't answer", where=f"PREFECT_API_URL={own}",
+            "The Prefect server doesn't answer", where=f"PREFECT_API_URL={without_secrets(own)}",
             fix="start it, unset the variable, or graftwork run --without-prefect",
         )  # fmt: skip
     try:
@@ -211,38 +252,65 @@ def _import_meanwhile() -> None:
     threading.Thread(target=load, daemon=True).start()
 
 
-def _run_flow(root: Path, flow: str, parameters: dict[str, Any], quiet: bool) -> None:
+def _run_flow(root: Path, flow: str, parameters: dict[str, Any], quiet: bool) -> bool:
+    """Run a flow; tell whether Prefect's server was there to the end. Raises what the flow ended with."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     os.chdir(root)  # Prefect reads its settings in the current folder
-    if flow == "sweep":
-        from graftwork_flows.sweep import sweep as started
-    else:
-        from graftwork_flows.transfer import transfer as started  # type: ignore[assignment]
-
+    started = getattr(import_module(f"graftwork_flows.{flow}"), flow)
     listen_to_flow(quiet)
-    state = started(**parameters, return_state=True)
+    try:
+        state = started(**parameters, return_state=True)
+    except GraftworkError:
+        raise
+    except Exception:
+        if server.healthy(os.environ["PREFECT_API_URL"]):
+            raise
+        return False
     if state.is_completed():
         if quiet:
             say(state.message or "")
-        return
+        return True
     if isinstance(state.data, GraftworkError):
         raise state.data
+    if not state.is_cancelled() and not server.healthy(os.environ["PREFECT_API_URL"]):
+        return False
     if state.is_cancelled():  # Prefect keeps a cancelled state's message, and drops its data
         raise stopped_by(signal.Signals[(state.message or "").rpartition(" ")[2] or "SIGTERM"])
     raise TrainingError(state.message or "The flow run failed")
 
 
 def _run_alone(root: Path, changes: Sequence[str], recompute: bool, wait: float, quiet: bool) -> None:
+    from graftwork_flows.partial import kept_page
     from graftwork_flows.sandbox import sandbox
 
+    name = time.strftime("run-%Y%m%d-%H%M%S")
+
     def run_in(folder: Path) -> None:
-        bring_up_to_date(folder, (), recompute=recompute, wait_seconds=wait, quiet=quiet)
+        def tell(run: Run) -> None:
+            _tell_partial(run, kept_page(root, name))
+
+        bring_up_to_date(folder, (), recompute=recompute, wait_seconds=wait, quiet=quiet, tell=tell)
         say(read_json(Layout(folder).report / "metrics.json")["verdict"])
 
     if not changes:
         run_in(root)
         say(f"report: {Layout(root).report / 'report.html'}")
         return
-    with sandbox(root, changes, time.strftime("run-%Y%m%d-%H%M%S")) as box:
+    with sandbox(root, changes, name) as box:
         run_in(box.root)
         say(f"report: {box.keep()}")
+
+
+def _tell_partial(run: Run, page: Path) -> None:
+    """Report on the strategies that are there, where others failed."""
+    from graftwork_flows.partial import missing_strategies, report_without
+
+    missing = missing_strategies(run)
+    if not missing:
+        return
+    try:
+        report_without(run, missing, page, LineProgress("partial report", run.stop))
+    except GraftworkError as error:
+        say(f"warning: {error}")
+    else:
+        say(f"report without {', '.join(missing)}: {page}")

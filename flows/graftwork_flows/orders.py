@@ -102,7 +102,7 @@ def order(root: Path, pipeline: Pipeline, node: Node, *, force: bool, near: bool
         inputs=[path.relative_to(root).as_posix() for path in cached],
         remote=remote,
         remote_settings=settings,
-        cache=str(pipeline.cache) if near or not remote else "",
+        cache=str(pipeline.cache_root) if near or not remote else "",
         proof=_proof(Layout(root)),
         versions=versions(),
         trials=[asdict(trial) for trial in _known(Layout(root), *node.own)],

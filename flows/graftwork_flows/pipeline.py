@@ -1,7 +1,7 @@
 """DVC in process: which stages there are, whether they changed, and the record of what they made.
 
-DVC's public interface has no `repro` and no `commit`; the calls here are its internals. This is the only module
-that knows them, and `tests/flows/test_pipeline.py` pins what we rely on. Tried with DVC 3.67.
+DVC's public interface has no `repro` and no `commit`; the calls here are its internals. This and exchange.py are the
+only modules that know them, and `tests/flows/test_pipeline.py` pins what we rely on. Tried with DVC 3.67.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from graftwork.disk import disk_full, means_full
 from graftwork.errors import GraftworkError, StateError
-from graftwork_flows import parcels
+from graftwork.layout import Layout
+from graftwork_flows import exchange, parcels
+from graftwork_flows.exchange import Exchanged
+from graftwork_flows.lock_files import kept_whole
 
 Outcome = Literal["computed", "unchanged", "restored"]
 RUN, SWEEP = "dvc.yaml", "sweep/dvc.yaml"  # the stage graphs of a workspace; the second hangs on the first
+LOCKS = ("dvc.lock", "sweep/dvc.lock")  # DVC's records of them
 
 
 @dataclass(frozen=True)
@@ -41,23 +46,40 @@ class Node:
         return self.command[2], self.command[3] if len(self.command) == 4 else ""
 
 
+@dataclass(frozen=True)
+class Declared:
+    """A stage as its file has it now: what it depends on and makes, by the paths that DVC's record uses."""
+
+    name: str
+    file: str
+    command: str
+    dependencies: dict[str, Path]
+    outputs: dict[str, Path]
+    cached: frozenset[str]  # of the outputs: those that DVC's cache keeps, not git
+    parameters: dict[str, tuple[str, ...]]  # file → keys
+
+
 class Pipeline:
     """The stage graph of one workspace. Its methods may be called from several threads."""
 
-    def __init__(self, root: Path) -> None:
-        """Open the workspace's DVC repository; raises StateError where there is none."""
-        os.environ.setdefault("DVC_SITE_CACHE_DIR", str(root / ".dvc" / "tmp" / "site"))  # DVC's is world-writable
+    def __init__(self, root: Path, remote: str | None = None) -> None:
+        """Open the workspace's DVC repository; raises StateError where there is none.
+
+        `remote` is the one of DVC's remotes that results are exchanged with; None is its default one.
+        """
+        _keep_site_cache_private(root)
         from dvc.exceptions import NotDvcRepoError
         from dvc.repo import Repo
 
         logging.getLogger("dvc").setLevel(logging.ERROR)  # its own remarks would stand between the run's lines
-        self.root = root
+        self.root, self._private = root, Layout(root).private
         self._lock = threading.RLock()
         self._began_with = self._definition()
         self._loaded: dict[str, Any] = {}  # DVC's own stages by name, as `nodes` read them
         self._settled = False
+        self._pulls = False
         try:
-            self._repo = Repo(str(root))
+            self._repo = Repo(str(root), config={"core": {"remote": remote}} if remote else None)
         except NotDvcRepoError:
             raise StateError(
                 "DVC is not set up here",
@@ -94,9 +116,55 @@ class Pipeline:
             self._settled = not any(self._loaded[node.name].changed() for node in nodes)
         return not self._settled
 
+    def changed_stages(self) -> set[str]:
+        """Return the stages of both files that differ from what is recorded, by name."""
+        with self._dvc():
+            return {stage.name for stage in self._repo.index.stages if _file(stage) and stage.changed()}
+
     def look_again(self) -> None:
         """Let DVC be asked of each stage, as a file was changed since `changed` looked."""
         self._settled = False
+
+    @property
+    def cache(self) -> Path:
+        """The folder of DVC's cache in which a file with md5 abc… is ab/c…"""
+        return Path(self._repo.cache.local.path)
+
+    def declared(self) -> list[Declared]:
+        """Return every stage of both files as it stands there, filled in from params.yaml."""
+        with self._dvc():
+            return [_declared(stage) for stage in self._repo.index.stages if _file(stage)]
+
+    def ignored(self, path: Path) -> bool:
+        """Tell whether .dvcignore leaves a file or folder out."""
+        ignore = self._repo.dvcignore
+        return bool(ignore.is_ignored_dir(str(path)) if path.is_dir() else ignore.is_ignored_file(str(path)))
+
+    def not_at_remote(self, md5s: Collection[str]) -> set[str]:
+        """Return which of these the remote hasn't; it is asked for each. Raises StateError where it fails."""
+        with self._dvc(), exchange.explained("The remote couldn't be asked"):
+            return set(md5s) - set(self._repo.cloud.get_remote_odb().oids_exist(sorted(md5s)))
+
+    def remote(self) -> str:
+        """Return the name and place of the remote, without asking it. Raises StateError where none is set up."""
+        with self._dvc():
+            return exchange.require_remote(self._repo)
+
+    def pull(self, nodes: Collection[Node]) -> Exchanged:
+        """Bring from the remote what is missing here: outputs, what `dvc add` tracks, the run cache.
+
+        From then on `run` fetches, too, what the run cache names. Raises StateError where the remote fails; what came
+        until then stays.
+        """
+        with self._dvc(), exchange.explained("Not everything could be pulled"):
+            found = exchange.pull_missing(self._repo, ((node.file, node.name) for node in nodes), self._private)
+        self._pulls, self._settled = True, False
+        return found
+
+    def push(self) -> Exchanged:
+        """Bring to the remote what dvc.lock and the run cache name. Raises StateError where the remote fails."""
+        with self._dvc(), exchange.explained("Not everything could be pushed"):
+            return exchange.push_all(self._repo, self._private)
 
     def run(self, node: Node, compute: Callable[[], None], *, force: bool = False) -> Outcome:
         """Bring one stage up to date: leave it, restore it from DVC's cache, or compute and record it."""
@@ -112,19 +180,24 @@ class Pipeline:
             own = node.own is not None
             guard = self._guard(stage)
         if not own:
-            with self._dvc():  # a user's own command: DVC runs and records it
+            with self._dvc(), kept_whole(self.root, _lock(node)):  # a user's own command: DVC runs and records it
                 self._repo.reproduce(self._target(node), single_item=True, force=force)
             return "computed"
         with guard:
             compute()
         with self._dvc():
             self._check_definition()
-            self._repo.commit(self._target(node), force=True)
+            self._record(node)
         return "computed"
 
+    def _record(self, node: Node) -> None:
+        """Write what a stage made of what into DVC's cache and dvc.lock."""
+        with kept_whole(self.root, _lock(node)):
+            self._repo.commit(self._target(node), force=True)
+
     @property
-    def cache(self) -> Path:
-        """Where DVC keeps what outputs hold."""
+    def cache_root(self) -> Path:
+        """The folder of DVC's whole cache, as `dvc cache dir` names it."""
         return Path(self._repo.cache.legacy.path)
 
     def default_remote(self) -> tuple[str, dict[str, str]]:
@@ -169,10 +242,16 @@ class Pipeline:
         from dvc.stage.cache import RunCacheNotFoundError
 
         try:
-            self._repo.stage_cache.restore(stage)
+            with exchange.listening():
+                self._repo.stage_cache.restore(stage, pull=self._pulls)
         except (RunCacheNotFoundError, ConfirmRemoveError, CheckoutError):
             return False
-        self._repo.commit(self._target(node), force=True)
+        except Exception:
+            if not self._pulls:
+                raise
+            self._pulls = False  # the remote failed: what is left is computed here
+            return False
+        self._record(node)
         return True
 
     def _target(self, node: Node) -> str:
@@ -221,8 +300,15 @@ class Pipeline:
                 f"DVC is busy: {error}", where=str(self.root), fix="wait for the other run, or end it"
             ) from None
         except DvcException as error:
+            if means_full(error):
+                raise disk_full(self.root, error) from error
             cause = f": {error.__cause__}" if error.__cause__ else ""
-            raise StateError(f"DVC refuses: {error}{cause}", where=str(self.root), fix="dvc status -v") from error
+            torn = "dvc.lock" in str(error)  # by a kill, or a full disk, while `dvc repro` wrote it
+            raise StateError(
+                f"DVC refuses: {error}{cause}", where=str(self.root),
+                fix="git checkout dvc.lock, or rm dvc.lock: stages come back from DVC's cache" if torn
+                else "dvc status -v",
+            ) from error  # fmt: skip
 
     def _definition(self) -> dict[str, str]:
         """Return the digests of the files that decide what a stage is."""
@@ -243,10 +329,35 @@ class Pipeline:
             )  # fmt: skip
 
 
+def _keep_site_cache_private(root: Path) -> None:
+    """Give DVC a site cache that no other user may write into: it holds pickles, and DVC's own is open to all."""
+    folder = root / ".dvc" / "tmp" / "site"
+    if (root / ".dvc").is_dir() and "DVC_SITE_CACHE_DIR" not in os.environ:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        os.environ["DVC_SITE_CACHE_DIR"] = str(folder)
+
+
+def _declared(stage: Any) -> Declared:
+    files = [entry for entry in stage.deps if entry.hash_name != "params"]
+    return Declared(
+        stage.name, _file(stage), stage.cmd,
+        {entry.def_path: Path(entry.fs_path) for entry in files},
+        {entry.def_path: Path(entry.fs_path) for entry in stage.outs},
+        frozenset(entry.def_path for entry in stage.outs if entry.use_cache),
+        {entry.def_path: tuple(entry.params) for entry in stage.deps if entry.hash_name == "params"},
+    )  # fmt: skip
+
+
 def _file(stage: Any) -> str:
     """Return which of the workspace's own files a stage stands in; nothing for another's."""
     path = Path(stage.path_in_repo).as_posix()
     return path if path in (RUN, SWEEP) else ""
+
+
+def _lock(node: Node) -> str:
+    """Return the lock file that a stage is recorded in."""
+    return Path(node.file).with_suffix(".lock").as_posix()
 
 
 def _ordered(nodes: dict[str, Node], wanted: Iterable[Node]) -> list[Node]:

@@ -8,16 +8,23 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
 from graftwork.errors import StateError
 from graftwork.files import make_folder
+from graftwork.processes import process_of, this_process
+
+DYING_SECONDS = 5.0  # in which the processes of a killed holder let go of what they share with it
 
 
 @contextmanager
-def run_lock(folder: Path, what: str, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Hold the workspace's lock; raise StateError, naming the holder, when it isn't free in time."""
+def run_lock(folder: Path, what: str, wait_seconds: float = 0.0) -> Iterator[str]:
+    """Hold the workspace's lock; raise StateError, naming the holder, when it isn't free in time.
+
+    Yields who held it last and died while doing so; an empty text where nobody did.
+    """
     make_folder(folder)
     try:
         file = (folder / "run.lock").open("a+")
@@ -27,30 +34,69 @@ def run_lock(folder: Path, what: str, wait_seconds: float = 0.0) -> Iterator[Non
         ) from error
     with file:
         _acquire(file, time.monotonic() + wait_seconds)
-        file.seek(0)
-        file.truncate()
-        json.dump({"pid": os.getpid(), "what": what, "since": time.strftime("%Y-%m-%d %H:%M:%S")}, file)
-        file.flush()
-        yield  # the system releases the lock with the file, however the process ends
+        former = _holder(file)
+        _write(file, Holder(what, os.getpid(), time.strftime("%Y-%m-%d %H:%M:%S"), str(this_process())))
+        try:
+            yield str(former) if former else ""
+        finally:
+            _write(file, None)  # only who dies leaves his name; the system releases the lock in any case
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock."""
+
+    what: str
+    pid: int
+    since: str
+    process: str
+
+    def __str__(self) -> str:
+        return f"{self.what}, process {self.pid}, since {self.since},"
+
+    @property
+    def dead(self) -> bool:
+        """Whether it surely runs no more."""
+        process = process_of(self.process)
+        return process is not None and process.dead
 
 
 def _acquire(file: IO[str], deadline: float) -> None:
+    patient = False
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
+            holder = _holder(file)
+            if holder and holder.dead and not patient:
+                patient, deadline = True, max(deadline, time.monotonic() + DYING_SECONDS)
             if time.monotonic() >= deadline:
-                raise _busy(file) from None
-            time.sleep(0.2)
+                raise _busy(file, holder) from None
+            time.sleep(0.05 if patient else 0.2)
 
 
-def _busy(file: IO[str]) -> StateError:
+def _holder(file: IO[str]) -> Holder | None:
+    """Return who wrote his name, if anyone did."""
     file.seek(0)
     try:
-        holder = json.loads(file.read())
-        who = f"{holder['what']}, process {holder['pid']}, since {holder['since']}"
-        fix = f"wait for it (--wait SECONDS), or end it: kill {holder['pid']}"
-    except (ValueError, KeyError):
+        return Holder(**json.loads(file.read()))
+    except (ValueError, TypeError):
+        return None
+
+
+def _write(file: IO[str], holder: Holder | None) -> None:
+    file.seek(0)
+    file.truncate()
+    if holder is not None:
+        json.dump(asdict(holder), file)
+    file.flush()
+
+
+def _busy(file: IO[str], holder: Holder | None) -> StateError:
+    if holder is not None:
+        who = f"{holder.what}, process {holder.pid}, since {holder.since}"
+        fix = f"wait for it (--wait SECONDS), or end it: kill {holder.pid}"
+    else:
         who, fix = "another run", "wait for it (--wait SECONDS)"
     return StateError(f"This workspace is busy: {who}", where=file.name, expected="one run at a time", fix=fix)

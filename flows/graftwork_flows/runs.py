@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import chdir, contextmanager
@@ -12,18 +13,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from graftwork.errors import GraftworkError, TrainingError
+from graftwork.errors import FEW, GraftworkError, StateError, listed
+from graftwork.faults import as_told
 from graftwork.layout import Layout
 from graftwork.params_file import load_settings
 from graftwork.progress import Progress
 from graftwork.settings import Settings
 from graftwork.stages import SHARED, Context
-from graftwork.workspace import PARAMS, check_before_run, open_workspace
+from graftwork.workspace import PARAMS, check_before_run, open_workspace, sweep_leftovers
+from graftwork_flows import lock_files
+from graftwork_flows.books import enter
+from graftwork_flows.console import say
 from graftwork_flows.pipeline import Node, Outcome, Pipeline
+from graftwork_flows.pushed import already_pushed, note_pushed
 from graftwork_flows.run_lock import run_lock
+from graftwork_flows.run_log import log, run_log
 from graftwork_flows.stopping import Stop, stop_on_signals
 from graftwork_flows.sweep_graph import remove_orphan
 from graftwork_flows.teams import run_or_share
+
+CHECKED = ("augment",)  # the goals of a check of the data, for which nothing is trained
 
 
 @dataclass
@@ -36,7 +45,9 @@ class Run:
     stop: Stop
     computing: Executor
     force: bool = False
+    asked_by: str = "graftwork run"
     failures: dict[str, GraftworkError] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
     away: Callable[[Node, Progress], None] | None = None  # computes what trains elsewhere, where a runner was named
 
     @cached_property
@@ -46,17 +57,20 @@ class Run:
 
     def stage(self, node: Node, progress: Progress) -> Outcome:
         """Bring one stage up to date. Raises GraftworkError, and remembers it in `failures`."""
+        began = time.monotonic()
         try:
             self.stop.check()
-            return self.pipeline.run(node, lambda: self._compute(node, progress), force=self.force)
+            outcome = self.pipeline.run(node, lambda: self._compute(node, progress), force=self.force)
+            self.outcomes[node.name] = outcome
+            log.debug("%s: %s in %.2f s", node.name, outcome, time.monotonic() - began)
+            return outcome
         except GraftworkError as error:
+            log.debug("%s failed", node.name, exc_info=error)
             self.failures[node.name] = error
             raise
         except Exception as error:
-            failure = TrainingError(
-                f"{type(error).__name__}: {error}", where=f"stage {node.name}",
-                fix="graftwork run --debug shows where; if it isn't your plugin, please report it",
-            )  # fmt: skip
+            log.debug("%s failed", node.name, exc_info=error)
+            failure = as_told(error, f"stage {node.name}")
             self.failures[node.name] = failure
             raise failure from error
 
@@ -66,7 +80,8 @@ class Run:
         if self.away is not None and node.own[0] in SHARED:
             self.away(node, progress)
             return
-        run_or_share(replace(self.context, progress=progress, compute=self._on_computing_thread), *node.own)
+        compute = self._on_computing_thread
+        run_or_share(replace(self.context, progress=progress, compute=compute, asked_by=self.asked_by), *node.own)
 
     def _on_computing_thread(self, work: Callable[[], Any]) -> Any:
         """Do work when its turn comes, in the caller's context variables (Prefect's run)."""
@@ -81,31 +96,83 @@ class Run:
 @contextmanager
 def begin(
     root: Path, *, goals: Collection[str] = (), force: bool = False, wait_seconds: float = 0.0,
-    what: str = "graftwork run",
+    what: str = "graftwork run", tell: Callable[[str], None] = say,
 ) -> Iterator[Run]:  # fmt: skip
     """Hold the workspace's lock, heed signals; open and check it if there is anything to do.
 
     `goals` are those of `Pipeline.nodes`. What the settings of plugins are checked against – versions, local files –
-    is among what the stages depend on: where nothing has changed, they stand as they were checked.
+    is among what the stages depend on: where nothing has changed, they stand as they were checked. `tell` is told what
+    was exchanged with a remote, where the settings want that.
     """
     stop = Stop()
     settings = load_settings(root / PARAMS)
     layout = Layout(root)
     with (
-        run_lock(layout.private, what, wait_seconds),
+        run_log(layout, what),
+        run_lock(layout.private, what, wait_seconds) as former,
         stop_on_signals(stop),
         chdir(root),  # DVC's run cache takes the current folder for the workspace
         _computing_thread() as computing,
     ):
         if settings.sweep is None:
             remove_orphan(root)
-        pipeline = Pipeline(root)
+        if found := _recovered(layout, former):
+            tell(f"warning: {found}")
+        pipeline = Pipeline(root, settings.remote.name)
+        if settings.remote.used:
+            pipeline.remote()
         _remove_former(layout, settings)
         nodes = pipeline.nodes(goals)
-        run = Run(root, pipeline, nodes, stop, computing, force)
-        if force or pipeline.changed(nodes):
-            computing.submit(lambda: check_before_run(run.context, sweeping="cells" in goals)).result()
+        run = Run(root, pipeline, nodes, stop, computing, force, asked_by=what)
+        changed = force or pipeline.changed(nodes)
+        if changed and settings.remote.pull:
+            _pull(pipeline, [] if force else nodes, tell)
+            changed = force or pipeline.changed(nodes)
+        if changed:
+            what_for = {"sweeping": "cells" in goals, "training": tuple(goals) != CHECKED}
+            computing.submit(lambda: check_before_run(run.context, **what_for)).result()
         yield run
+        if settings.log and run.outcomes.get("report", "unchanged") != "unchanged":
+            enter(run.context, what, tell)
+        if settings.remote.push and not stop.wanted:
+            _push(pipeline, layout, tell)
+
+
+def _pull(pipeline: Pipeline, nodes: list[Node], tell: Callable[[str], None]) -> None:
+    """Bring what is missing here from the remote; one that fails is no reason not to compute."""
+    try:
+        found = pipeline.pull(nodes)
+    except StateError as error:
+        tell(f"warning: {error.what}. Going on with what is here")
+        return
+    if found.outputs:
+        tell(f"pulled {found.outputs} outputs from {pipeline.remote()}")
+    if found.missing:
+        tell(f"not at the remote: {listed(found.missing, FEW)}")
+
+
+def _push(pipeline: Pipeline, layout: Layout, tell: Callable[[str], None]) -> None:
+    """Bring what is recorded to the remote, unless it was; finished stages also where others failed."""
+    remote = pipeline.remote()
+    if already_pushed(layout, remote):
+        return
+    try:
+        found = pipeline.push()
+    except StateError as error:
+        tell(f"warning: {error.what}. The results are kept here; the next run pushes them")
+        return
+    note_pushed(layout, remote)
+    tell(f"pushed {found.outputs} files to {remote}")
+
+
+def _recovered(layout: Layout, former: str) -> str:
+    """Mend what killed runs left, and return a sentence on it; nothing where there was none."""
+    swept = sweep_leftovers(layout)
+    mended = lock_files.mend(layout)
+    if not (former or swept or mended):
+        return ""
+    what = [f"{len(swept)} half-written files removed" if swept else "", *(f"{name} restored" for name in mended)]
+    return ", ".join(filter(None, [f"{former} died: going on from what it left" if former else "", *what]))
 
 
 def _computing_thread() -> Executor:

@@ -18,6 +18,7 @@ from graftwork.errors import StateError
 from graftwork.files import make_folder, write_text
 from graftwork.layout import Layout
 from graftwork.params_file import apply_overrides, load_settings
+from graftwork.processes import process_of, this_process
 from graftwork.workspace import PARAMS
 from graftwork.yaml_source import read_yaml
 
@@ -48,23 +49,43 @@ def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sa
     top = _repository(workspace)
     tree = Layout(workspace).private / "worktrees" / name
     make_folder(tree.parent)
+    _remove_orphans(workspace, tree.parent)
+    write_text(_owner(tree), str(this_process()))
     _call(workspace, "git", "worktree", "add", "--quiet", "--detach", str(tree), "HEAD")
     try:
         root = tree / workspace.relative_to(top)
-        _share_misfits(workspace, root)
+        _share_private(workspace, root)
         _copy_changes(workspace, root)
         _write_params(root / PARAMS, overrides)
         cache = _call(workspace, sys.executable, "-m", "dvc", "cache", "dir").strip()
         absolute = (workspace / ".dvc" / cache).resolve() if not Path(cache).is_absolute() else Path(cache)
+        _share_remotes(workspace, root)
         _call(root, sys.executable, "-m", "dvc", "config", "--local", "cache.dir", str(absolute))
-        _check_out_data(root)
+        if not settings.remote.pull:  # a run that pulls brings it
+            _check_out_data(root)
         yield Sandbox(root, workspace, name)
     finally:
-        subprocess.run(
-            ["git", "-C", str(workspace), "worktree", "remove", "--force", str(tree)],
-            capture_output=True,
-            check=False,
-        )
+        _remove(workspace, tree)
+
+
+def _remove(workspace: Path, tree: Path) -> None:
+    subprocess.run(
+        ["git", "-C", str(workspace), "worktree", "remove", "--force", str(tree)], capture_output=True, check=False
+    )
+    _owner(tree).unlink(missing_ok=True)
+
+
+def _remove_orphans(workspace: Path, trees: Path) -> None:
+    """Remove the worktrees of runs that were killed: what they finished is in DVC's cache."""
+    for owner in trees.glob("*.owner"):
+        process = process_of(owner.read_text(encoding="utf-8"))
+        if process is not None and process.dead:
+            _remove(workspace, owner.with_suffix(""))
+
+
+def _owner(tree: Path) -> Path:
+    """Return the file that says whose a worktree is."""
+    return tree.with_name(f"{tree.name}.owner")
 
 
 def _repository(workspace: Path) -> Path:
@@ -78,12 +99,24 @@ def _repository(workspace: Path) -> Path:
         ) from None  # fmt: skip
 
 
-def _share_misfits(workspace: Path, root: Path) -> None:
-    """Let the account of weights that don't fit be written at home, where it stays when the worktree goes."""
-    home, there = (Layout(folder).misfits for folder in (workspace, root))
-    for folder in (home, there.parent):
-        make_folder(folder)
-    there.symlink_to(home)
+def _share_private(workspace: Path, root: Path) -> None:
+    """Let what must stay when the worktree goes be written at home.
+
+    Accounts of weights that don't fit; records of runs; and checkpoints, from which the same settings go on: they are
+    found by all that decides the weights.
+    """
+    for find in (lambda layout: layout.misfits, lambda layout: layout.runs, Layout.checkpoints):
+        home, there = (find(Layout(folder)) for folder in (workspace, root))
+        for folder in (home, there.parent):
+            make_folder(folder)
+        there.symlink_to(home)
+
+
+def _share_remotes(workspace: Path, root: Path) -> None:
+    """Bring this machine's own settings of DVC, which git ignores: remotes, and the keys to them."""
+    own = workspace / ".dvc" / "config.local"
+    if own.is_file():
+        shutil.copy(own, root / ".dvc" / own.name)
 
 
 def _copy_changes(workspace: Path, root: Path) -> None:

@@ -19,7 +19,10 @@ from graftwork.files import make_folder, write_json, write_text
 from graftwork_flows.run_lock import run_lock
 
 USUAL_PORT = 4200
+# Leases in memory go with the server, and the slots that they hold are never free again.
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 START_SECONDS = 180  # 7 to 10 on an idle machine; a busy one has needed 112
+KEPT_LOGS = 3  # of servers that ended
 
 TOML = """\
 # Written by Graftwork for `prefect` commands in this folder; not for git, as it holds this machine's paths.
@@ -36,6 +39,9 @@ port = {port}
 
 [server.database]
 timeout = 60
+
+[server.concurrency]
+lease_storage = "{leases}"
 
 [server.ui]
 show_promotional_content = false
@@ -125,6 +131,7 @@ def prefect_environment(root: Path, url: str | None) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
         "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -142,11 +149,27 @@ def healthy(url: str) -> bool:
         return False
 
 
+def silent_process(root: Path) -> int | None:
+    """Return the process that was started as the workspace's server and lives, but doesn't answer."""
+    try:
+        stored = json.loads(_state_file(root).read_text(encoding="utf-8"))
+        server = Server(int(stored["port"]), int(stored["pid"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return server.pid if _alive(server.pid) and not healthy(server.url) else None
+
+
 def _spawn(root: Path, port: int) -> Server:
     make_folder(root / ".prefect")
-    environment = {**os.environ, **prefect_environment(root, None), "PREFECT_SERVER_API_PORT": str(port)}
+    own = {
+        "PREFECT_SERVER_API_PORT": str(port),
+        # Who can start runs can run code: no page of another site may ask for it through the user's browser.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
+    }
+    environment = {**os.environ, **prefect_environment(root, None), **own}
     environment.pop("PREFECT_API_URL", None)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    _rotate(_log_file(root))
     with _log_file(root).open("w") as log:
         process = subprocess.Popen(
             command, cwd=root / ".prefect", env=environment, start_new_session=True,
@@ -194,11 +217,20 @@ def _alive(pid: int) -> bool:
 
 
 def _toml(root: Path, server: Server) -> str:
-    return TOML.format(home=json.dumps(str(root / ".prefect")), url=json.dumps(server.url), port=server.port)
+    home = json.dumps(str(root / ".prefect"))
+    return TOML.format(home=home, url=json.dumps(server.url), port=server.port, leases=LEASES)
 
 
 def _state_file(root: Path) -> Path:
     return root / ".prefect" / "graftwork-server.json"
+
+
+def _rotate(log: Path) -> None:
+    """Keep the logs of the servers before, the newest as .1."""
+    for number in range(KEPT_LOGS, 0, -1):
+        older = log.with_name(f"{log.name}.{number - 1}") if number > 1 else log
+        if older.exists():
+            older.replace(log.with_name(f"{log.name}.{number}"))
 
 
 def _log_file(root: Path) -> Path:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from graftwork.errors import GraftworkError
 from graftwork_flows import artifacts
+from graftwork_flows.crashed import note_flow_run
 from graftwork_flows.runners import Runner
 from graftwork_flows.sweep_graph import GOALS, write_graph
 from graftwork_flows.tasks import failed, run_name, run_stages
@@ -38,9 +39,10 @@ def sweep(
         runner: Where cells are trained: threads (here), dask:tcp://host:8786, ray:ray://host:10001, pool:stage/away.
     """
     root = Path(workspace).resolve()
+    note_flow_run(root)
     try:
         where = Runner.named(runner)
         write_graph(root)
-        return run_stages(root, recompute, wait_seconds, artifacts.publish_sweep, GOALS, where)
+        return run_stages(root, recompute, wait_seconds, artifacts.publish_sweep, GOALS, runner=where)
     except GraftworkError as error:
         return failed(error)

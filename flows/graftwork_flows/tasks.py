@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,16 @@ from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from graftwork.errors import GraftworkError, Interrupted
+from graftwork.errors import GraftworkError, Interrupted, listed
 from graftwork.layout import Layout
+from graftwork_flows import artifacts
+from graftwork_flows.machine_slot import machine_slot
+from graftwork_flows.partial import missing_strategies, report_without
 from graftwork_flows.pipeline import Node
 from graftwork_flows.runners import AT_ONCE, Runner, going_out
-from graftwork_flows.runs import Run, begin
+from graftwork_flows.runs import CHECKED, Run, begin
 
+SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 UPDATE_SECONDS = 2.0  # each update of a progress artifact is a request
 CACHED = {"unchanged": "nothing that it depends on has changed", "restored": "restored from DVC's cache"}
 
@@ -35,23 +41,49 @@ def run_name(what: str) -> str:
 
 def run_stages(
     root: Path, recompute: bool, wait_seconds: float, publish: Callable[[Layout], str], goals: Collection[str] = (),
-    runner: Runner = Runner(),  # noqa: B008  # frozen
+    undone: Callable[[Run], str] | None = None, runner: Runner = Runner(),  # noqa: B008  # frozen
 ) -> State[Any]:  # fmt: skip
-    """Submit one task for each stage, publish what came out, and end in the state that tells what became of them."""
+    """Submit one task for each stage, publish what came out, and end in the state that tells what became of them.
+
+    `undone` publishes what can be told where stages failed, and returns a sentence on it.
+    """
     log = get_run_logger()
-    what = f"flow run {flow_run_name()}"
-    with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, what=what) as run, going_out(runner, run):
+    what = f"flow run {flow_run_name()} {flow_run_id()}".rstrip()
+
+    def tell(line: str) -> None:
+        log.log(logging.WARNING if line.startswith("warning: ") else logging.INFO, line)
+
+    slot = nullcontext() if tuple(goals) == CHECKED else machine_slot()
+    with (
+        slot,
+        begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, what=what, tell=tell) as run,
+        going_out(runner, run),
+    ):
         states = {name: future.state for name, future in _submit(run).items()}
         if run.stop.wanted:
             return Cancelled(message=f"stopped by {run.stop.signal.name}", data=run.stop.error())
+        missing = [name for name, state in states.items() if not state.is_completed()]
         if run.failures:
-            missing = [name for name, state in states.items() if not state.is_completed()]
             first = next(iter(run.failures.values()))
-            return failed(first, f"{', '.join(missing)} not done. {first}")
-        verdict = publish(Layout(root))
+            told = undone(run) if undone else ""
+            return failed(first, f"{', '.join(missing)} not done. {told}{first}")
+        if missing:  # by no fault of theirs
+            return Failed(message=f"{', '.join(missing)} not done: Prefect didn't run them")
+        verdict = _published(root, publish)
         log.info(verdict)
         fresh = sum(state.name != "Cached" for state in states.values())
         return Completed(message=f"{fresh} of {len(states)} stages computed. {verdict}")
+
+
+def _published(root: Path, publish: Callable[[Layout], str]) -> str:
+    """Publish what came out and return the verdict; a server that is gone takes nothing from a run that is done."""
+    try:
+        return publish(Layout(root))
+    except GraftworkError:
+        raise
+    except Exception as error:
+        get_run_logger().warning("the artifacts couldn't be published: %s", error)
+        return ""
 
 
 def _submit(run: Run) -> dict[str, PrefectFuture[Any]]:
@@ -59,8 +91,9 @@ def _submit(run: Run) -> dict[str, PrefectFuture[Any]]:
 
     @task(name="stage", task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False)
     def run_stage(stage: str) -> State[Any]:
-        return _stage_state(run, nodes[stage])
+        return _stage_state(run, nodes[stage], shown)
 
+    shown: set[str] = set()
     nodes = {node.name: node for node in run.nodes}
     futures: dict[str, PrefectFuture[Any]] = {}
     with _threads(run) as threads:
@@ -84,8 +117,8 @@ def _threads(run: Run) -> Iterator[Any]:
         yield threads
 
 
-def _stage_state(run: Run, node: Node) -> State[Any]:
-    progress = TaskProgress(run, node.name)
+def _stage_state(run: Run, node: Node, shown: set[str]) -> State[Any]:
+    progress = TaskProgress(run, node.name, shown)
     try:
         outcome = run.stage(node, progress)
     except Interrupted as error:
@@ -93,10 +126,37 @@ def _stage_state(run: Run, node: Node) -> State[Any]:
     except GraftworkError as error:
         get_run_logger().error("%s: %s", node.name, error)
         return Failed(message=str(error))
+    finally:
+        shown.discard(node.name)
     if outcome == "computed":
         progress.finish()
         return Completed(message="computed")
     return Completed(name="Cached", message=CACHED[outcome])
+
+
+def report_partially(run: Run, page: Path) -> str:
+    """Report on the strategies that are there, in a task of its own; return a sentence on it, or nothing.
+
+    DVC doesn't record it: the stage `report` stays undone, and its task is NotReady.
+    """
+    missing = missing_strategies(run)
+    if not missing:
+        return ""
+    name = f"report without {listed(missing, 3)}"
+
+    @task(name="partial report", task_run_name=lambda: name, cache_policy=NO_CACHE, persist_result=False)
+    def report() -> State[Any]:
+        try:
+            partial = report_without(run, missing, page, TaskProgress(run, name, set()))
+            artifacts.publish_partial(Layout(run.root), partial)
+        except GraftworkError as error:
+            get_run_logger().error("%s", error)
+            return Failed(message=str(error))
+        get_run_logger().info("report: %s", page)
+        return Completed(message=f"without {listed(missing)}: {page}")
+
+    done = report(return_state=True).is_completed()
+    return f"Report without {listed(missing)}: {page}. " if done else ""
 
 
 def failed(error: GraftworkError, message: str = "") -> State[Any]:
@@ -105,28 +165,42 @@ def failed(error: GraftworkError, message: str = "") -> State[Any]:
 
 
 def flow_run_name() -> str:
-    """Return the name of the flow run that is going on."""
+    """Return the name of the flow run that is going on, or one of ours where that can't name a folder and a git ref.
+
+    Who starts a run through the API may name it anything.
+    """
     context = FlowRunContext.get()
     name = context.flow_run.name if context and context.flow_run else None
-    return name or run_name("run")
+    return name if name and SAFE_NAME.fullmatch(name) else run_name("run")
+
+
+def flow_run_id() -> str:
+    """Return the id of the flow run that is going on, by which the Prefect UI finds it."""
+    context = FlowRunContext.get()
+    return str(context.flow_run.id) if context and context.flow_run else ""
 
 
 class TaskProgress:
-    """A stage's progress as log lines and a progress artifact of its task run."""
+    """A stage's progress as log lines and a progress artifact of its task run.
 
-    def __init__(self, run: Run, stage: str) -> None:
-        self._run, self._stage = run, stage
+    `shown` are the stages of the run that show theirs: all of them together make one request in two seconds.
+    """
+
+    def __init__(self, run: Run, stage: str, shown: set[str]) -> None:
+        self._run, self._stage, self._shown = run, stage, shown
         self._log = get_run_logger()
         self._artifact: Any = None
         self._told_at = 0.0
+        self._heard = True  # by a server
 
     def log(self, message: str) -> None:
         """Log a line."""
         self._log.info("%s: %s", self._stage, message)
 
     def advance(self, fraction: float, message: str) -> None:
-        """Log and show the progress, at most every two seconds."""
-        if time.monotonic() - self._told_at < UPDATE_SECONDS:
+        """Log and show the progress, at most every two seconds, less often beside other stages."""
+        self._shown.add(self._stage)
+        if time.monotonic() - self._told_at < UPDATE_SECONDS * len(self._shown):
             return
         self._told_at = time.monotonic()
         self._log.info("%s: %.0f %%, %s", self._stage, 100 * fraction, message)
@@ -142,8 +216,15 @@ class TaskProgress:
             self._show(100.0)
 
     def _show(self, percent: float) -> None:
-        if self._artifact is None:
-            key = "progress-" + self._stage.replace("@", "-").replace("_", "-")
-            self._artifact = create_progress_artifact(percent, key=key, description=f"Training in {self._stage}")
-        else:
-            update_progress_artifact(self._artifact, percent)
+        """Show the progress; a server that is gone is no reason to stop computing."""
+        if not self._heard:
+            return
+        try:
+            if self._artifact is None:
+                key = "progress-" + self._stage.replace("@", "-").replace("_", "-")
+                self._artifact = create_progress_artifact(percent, key=key, description=f"Training in {self._stage}")
+            else:
+                update_progress_artifact(self._artifact, percent)
+        except Exception as error:
+            self._heard = False
+            self._log.warning("%s: Prefect doesn't take its progress any more: %s", self._stage, error)

@@ -10,7 +10,7 @@ from graftwork.stages import SHARED, Context
 from graftwork.team import HERE, LOST, SIZE, join_team, processes_here
 from graftwork.workspace import open_workspace, run_stage
 from graftwork_flows.children import die_with_parent, run_together
-from graftwork_flows.console import LineProgress
+from graftwork_flows.console import LineProgress, asked_by_dvc
 from graftwork_flows.stopping import Stop, stop_on_signals
 
 
@@ -23,7 +23,7 @@ def run_stage_command(root: Path, name: str, item: str) -> None:
     stop = Stop()
     with stop_on_signals(stop):
         label = f"{name}@{item}" if item else name
-        context = open_workspace(root, progress=LineProgress(label, stop))
+        context = replace(open_workspace(root, progress=LineProgress(label, stop)), asked_by=asked_by_dvc())
         if processes_here() == 1:
             run_or_share(context, name, item)
             return

@@ -14,10 +14,12 @@ from pydantic import Field
 from graftwork.errors import GraftworkError
 from graftwork.layout import Layout
 from graftwork_flows import artifacts
+from graftwork_flows.crashed import note_flow_run
 from graftwork_flows.overrides import as_overrides
+from graftwork_flows.partial import kept_page
 from graftwork_flows.runners import Runner
 from graftwork_flows.sandbox import sandbox
-from graftwork_flows.tasks import failed, flow_run_name, run_name, run_stages
+from graftwork_flows.tasks import failed, flow_run_name, report_partially, run_name, run_stages
 
 
 @flow(
@@ -54,16 +56,22 @@ def transfer(
         runner: Where trainings run: threads (here), dask:tcp://host:8786, ray:ray://host:10001, pool:stage/away.
     """
     root = Path(workspace).resolve()
+    note_flow_run(root)
+
+    def run_in(folder: Path) -> State[Any]:
+        page = kept_page(root, flow_run_name())
+        return run_stages(
+            folder, recompute, wait_seconds, artifacts.publish, undone=lambda run: report_partially(run, page),
+            runner=where,
+        )  # fmt: skip
+
     try:
         where = Runner.named(runner)
         changes = as_overrides(root, strategies, labels, seeds, finetune_epochs, overrides)
         if not changes:
-            return _tell(
-                run_stages(root, recompute, wait_seconds, artifacts.publish, runner=where),
-                lambda: str(Layout(root).report / "report.html"),
-            )
+            return _tell(run_in(root), lambda: str(Layout(root).report / "report.html"))
         with sandbox(root, changes, flow_run_name()) as box:
-            return _tell(run_stages(box.root, recompute, wait_seconds, artifacts.publish, runner=where), box.keep)
+            return _tell(run_in(box.root), box.keep)
     except GraftworkError as error:
         return failed(error)
 

@@ -23,6 +23,7 @@ def register_plugins(register: Registry) -> None:
         timm_model,
         vectors,
     )
+    from graftwork_plugins.logs import dvclive, mlflow
     from graftwork_plugins.origins import (
         digits,
         huggingface,
@@ -91,6 +92,8 @@ def register_plugins(register: Registry) -> None:
     register.weights("keras", keras.Keras)
     register.weights("safetensors", safetensors.Safetensors)
     register.weights("torch", torch.TorchFile)
+    register.log("dvclive", dvclive.DVCLive)
+    register.log("mlflow", mlflow.MLflow)
     register.model("lenet", lenet.LeNet)
     register.model("mlp", mlp.MLP)
     register.model("small_cnn", small_cnn.SmallCNN)

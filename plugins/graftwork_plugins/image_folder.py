@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from graftwork.decoding import EXTENSIONS, decode, quietly, require_picture_format
+from graftwork.decoding import EXTENSIONS, THREADS, decode, quietly, remarks, require_picture_format
 from graftwork.desk import TOLD
-from graftwork.encoded_images import THREADS, EncodedImages
+from graftwork.encoded_images import EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.settings import ImageFormat
@@ -55,14 +55,20 @@ class ImageFolder:
         good = [entry for entry, fault in zip(found, faults, strict=True) if not fault]
         if not good:
             raise DataError("No image can be read", where=str(path), expected=LAYOUT, fix="look at the files")
+        files = [entry.file for entry in good]
         number = {name: index for index, name in enumerate(classes)}
         given = any(entry.split for entry in good)
         return RawImages(
-            images=EncodedImages([entry.file for entry in good], image),
+            images=EncodedImages(files, image),
             labels=np.array([number[entry.label] for entry in good], dtype=np.int64),
             classes=tuple(classes),
             split=np.array([entry.split for entry in good]) if given else None,
-            origin={"folder": path.name, "skipped": failures, "ignored_extensions": _ignored(path)},
+            origin={
+                "folder": path.name,
+                "skipped": failures,
+                "ignored_extensions": _ignored(path),
+                "remarks": remarks(files),
+            },
         )
 
     def survey(self, path: Path) -> Survey:

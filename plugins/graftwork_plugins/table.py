@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from graftwork.annotations import classes_of, refuse_rows, require_distinct, splits_of
-from graftwork.decoding import decode, quietly, require_picture_format
-from graftwork.encoded_images import THREADS, EncodedImages
+from graftwork.decoding import THREADS, decode, quietly, remarks, require_picture_format
+from graftwork.encoded_images import EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.picture_tables import Columns, PictureTable, Row, picture_tables, table_alone
@@ -60,7 +60,7 @@ class Table:
         good = [entry for entry, fault in zip(found, faults, strict=True) if not fault]
         labels, classes = _labels([entry.row for entry in good], names, path)
         sources = [entry.source for entry in good if not isinstance(entry.source, str)]
-        origin = {"file": self.file or path.name, "rows": len(found), "skipped": failures}
+        origin = {"file": self.file or path.name, "rows": len(found), "skipped": failures, "remarks": remarks(sources)}
         return RawImages(EncodedImages(sources, image), labels, classes, _splits(good, path), origin)
 
     def survey(self, path: Path) -> Survey:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from graftwork.evidence import Interval
+from graftwork.lineage import Lineage
 from graftwork.model_card import Gain, Story
 from graftwork.models import head_tensors
 from graftwork.provenance import Provenance
@@ -57,4 +58,5 @@ STORY = Story(
     provenance=Provenance("0123456789ab", "Linux <b>", {"graftwork": "0.1.0"}, {
         "data/raw/target": "d41d8cd98f00", "weights/target/full_copy": "aa", "weights/target/freeze": "bb",
     }),
+    lineage=Lineage("seed-4.safetensors", "cc", "as recorded", "", MLP, CLASSES, {"strategy": "full_copy"}, None, ()),
 )  # fmt: skip

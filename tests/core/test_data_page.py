@@ -22,7 +22,9 @@ def prepared(name: str = "target", text: str = "cat", alike: int = 0) -> Prepare
     counts = {"train": (40, 8), "validation": (5, 5), "test": (30, 10)}
     pairs = LookAlikes.of([LookAlike(100 + number, number, 0.995) for number in range(alike)])
     near = {"validation": LookAlikes.of([]), "test": pairs}
-    return PreparedData(name, (text, "dog"), counts, near, 2, (f"{text}.jpg: empty file",), {f".{text}": 3})
+    return PreparedData(
+        name, (text, "dog"), counts, near, 2, (f"{text}.jpg: empty file",), {f".{text}": 3}, {"of 16 bits": 4}
+    )
 
 
 def told(*data: PreparedData) -> str:
@@ -41,12 +43,13 @@ def test_classes_look_alikes_and_what_was_left_out_are_told_of_each_data_set() -
     assert "class train validation test cat 40 5 30 dog 8 5 10" in words
     assert "Test images that look like a training image: 25, the first 20" in words and "100 0 0.995" in words
     assert "Files that could not be read: 1 cat.jpg: empty file" in words
+    assert "Pictures of 16 bits: 4." in words
     assert re.search(r"passed over by their extension: \.cat 3 ?\.", words)
 
 
 def test_where_there_is_nothing_to_tell_nothing_is_said() -> None:
-    found = told(replace(prepared(), look_alikes={}, skipped=(), ignored={}, dropped=0))
-    for words in ("look like", "could not be read", "passed over", "stood in two splits"):
+    found = told(replace(prepared(), look_alikes={}, skipped=(), ignored={}, remarks={}, dropped=0))
+    for words in ("Pictures", "look like", "could not be read", "passed over", "stood in two splits"):
         assert words not in found
     assert "times as many" not in told(replace(prepared(), counts={"train": (30, 10)}))
 

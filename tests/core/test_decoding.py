@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from graftwork.decoding import decode, quietly
+from graftwork.decoding import decode, quietly, remarks
 from graftwork.settings import ImageFormat
 
 GREY, COLOUR = ImageFormat(size=8, channels=1), ImageFormat(size=8, channels=3)
@@ -52,6 +52,29 @@ def test_a_large_jpeg_is_decoded_small_and_looks_as_if_it_had_not_been() -> None
 def test_of_an_animation_the_first_frame_is_taken() -> None:
     frames = [Image.new("L", (9, 9), level) for level in (40, 90)]
     assert (pixels(stored(frames[0], "gif", save_all=True, append_images=frames[1:])) == 40).all()
+
+
+def test_what_decoding_leaves_out_is_counted_and_nothing_else(tmp_path: Path) -> None:
+    frames = [Image.new("L", (9, 9), level) for level in (40, 90)]
+    deep, jpeg = Image.fromarray(np.full((9, 9), 0x80FF, np.uint16)), stored(frames[0], "jpeg")
+    (tmp_path / "a.jpg").write_bytes(jpeg + b"what a camera adds")
+    cut = [jpeg[:-2], jpeg[:-1]]
+    animated = stored(frames[0], "gif", save_all=True, append_images=frames[1:])
+    plain = [jpeg, tmp_path / "a.jpg", stored(frames[0], "gif"), stored(frames[0], "png")]
+    assert all((pixels(source) == 40).all() for source in [*plain, *cut])
+    assert remarks([*plain, *cut, animated, stored(deep, "png")]) == {
+        "that end before their end marker": 2,
+        "animated, of which the first frame is read": 1,
+        "of 16 bits, of which 8 are read": 1,
+    }
+
+
+def test_a_jpeg_without_its_end_is_read_and_one_that_is_cut_is_not() -> None:
+    whole = stored(Image.fromarray(SMOOTH.astype(np.uint8)), "jpeg")
+    for lost in (1, 2):
+        assert np.array_equal(pixels(whole[:-lost]), pixels(whole))
+    for lost in (8, 50, len(whole) // 2):
+        assert "truncated" in str(decode(whole[:-lost], GREY))
 
 
 def test_a_picture_of_one_pixel_fills_the_square() -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from graftwork.encoded_images import GROUP, THREADS, EncodedImages
+from graftwork.decoding import THREADS
+from graftwork.encoded_images import GROUP, EncodedImages
 from graftwork.engine import predict
 from graftwork.errors import DataError, Interrupted
 from graftwork.images import Indices, LabelledImages, Pixels

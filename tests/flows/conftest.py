@@ -60,7 +60,11 @@ def images(classes: int, seed: int) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace as `graftwork init` makes it, with small data and settings, committed to git."""
-    folder = tmp_path_factory.mktemp("template") / "workspace"
+    return make_workspace(tmp_path_factory.mktemp("template") / "workspace")
+
+
+def make_workspace(folder: Path) -> Path:
+    """Make such a workspace in a folder that isn't there, and return it."""
     initialise(folder, git=True)
     (folder / "params.yaml").write_text(SMALL)
     np.savez(folder / "data" / "source.npz", **images(3, seed=1))

@@ -200,6 +200,14 @@ def test_a_chosen_strategy_keeps_its_other_override(workspace: Path) -> None:
     assert json.loads(found[-1].removeprefix("strategies=")) == {"scratch": [], "own": ["full_copy"]}
 
 
+def test_where_no_prefect_server_can_start_the_run_goes_on_without(workspace: Path) -> None:
+    (workspace / ".prefect").write_text("a file where the server's folder should be")
+    done = run(workspace, "graftwork", "run")
+    assert done.returncode == 0, done.stderr
+    assert "warning: going on without Prefect" in done.stdout and "UI: none" in done.stdout
+    assert (workspace / "report" / "report.html").is_file()
+
+
 def test_an_unreachable_prefect_server_of_ones_own_is_named(workspace: Path) -> None:
     done = subprocess.run(
         ["graftwork", "run"], cwd=workspace, env={**environment(), "PREFECT_API_URL": "http://127.0.0.1:9/api"},

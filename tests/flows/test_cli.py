@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from graftwork.errors import DataError
 from graftwork_flows.pipeline import Node
 from tests.conftest import ROOT
 from tests.flows.conftest import call, run
@@ -85,3 +86,18 @@ def test_only_our_own_commands_run_in_this_process() -> None:
     assert Node("a", ("graftwork", "stage", "fetch", "source"), ()).own == ("fetch", "source")
     assert Node("a", ("graftwork", "stage", "report"), ()).own == ("report", "")
     assert Node("a", ("python", "own.py"), ()).own is None
+
+
+def test_a_check_of_the_data_trains_nothing_and_counts(workspace: Path) -> None:
+    said = call(workspace, "graftwork", "check", "--without-prefect")
+    assert "2 data sets, 180 images: nothing to mend." in said and "2 classes" in said
+    assert not (workspace / "weights" / "source").exists()
+    assert call(workspace, "graftwork", "check", "--without-prefect", "--quiet").startswith("2 data sets")
+
+
+def test_a_check_goes_on_beside_data_that_is_refused_and_ends_with_its_error(workspace: Path) -> None:
+    (workspace / "data" / "target.npz").write_bytes(b"no archive")
+    done = run(workspace, "graftwork", "check", "--without-prefect")
+    assert done.returncode == DataError.exit_code and "Traceback" not in done.stderr
+    assert "target: refused." in done.stdout and "source: 3 classes" in done.stdout
+    assert "Can't be trained on: target, of 2 data sets." in done.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import subprocess
@@ -17,46 +16,9 @@ import pytest
 
 from graftwork_flows.server import running_server
 from tests.flows.conftest import call, commit, edit, environment, run
+from tests.flows.rest import Api
 
 pytestmark = pytest.mark.slow
-BUSY, ATTEMPTS = 503, 5  # a SQLite server's "try again", to which Prefect's own client listens too
-
-
-class Api:
-    """The server's REST interface."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def post(self, path: str, body: dict[str, Any]) -> Any:
-        request = urllib.request.Request(
-            f"{self.url}{path}", json.dumps(body).encode(), {"content-type": "application/json"}
-        )
-        for _ in range(ATTEMPTS):
-            try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
-                    return json.load(answer)
-            except urllib.error.HTTPError as error:
-                if error.code != BUSY:
-                    raise
-                time.sleep(1)
-        raise AssertionError(f"the server was busy {ATTEMPTS} times")
-
-    def last_run(self) -> Any:
-        return self.post("/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})[0]
-
-    def tasks(self, flow_run: str) -> dict[str, str]:
-        found = self.post("/task_runs/filter", {"flow_runs": {"id": {"any_": [flow_run]}}})
-        return {task["name"]: task["state_name"] for task in found}
-
-    def wait_for(self, flow_run: str, seconds: float = 120) -> Any:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            found = self.post("/flow_runs/filter", {"flow_runs": {"id": {"any_": [flow_run]}}})[0]
-            if found["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-                return found
-            time.sleep(0.5)
-        raise AssertionError("the flow run didn't end")
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +88,14 @@ def test_a_failed_strategy_fails_its_task_while_others_go_on(site: Path, api: Ap
     assert states["finetune@bad"] == "Failed"
     assert states["finetune@freeze"] in ("Completed", "Cached")
     assert states["report"] == "NotReady"
-    assert api.last_run()["state_name"] == "Failed"
+    assert states["report without bad"] == "Completed"
+    last = api.last_run()
+    assert last["state_name"] == "Failed"
+    page = site / ".graftwork" / "reports" / f"{last['name']}.html"
+    assert f"report: {page}" in done.stdout and "It lacks" in page.read_text()
+    shown = api.artifacts()["transfer-report"]["data"]
+    assert "This report is partial" in shown and "bad is missing: finetune: ArithmeticError: on purpose" in shown
+    assert "bad" not in (site / "report" / "metrics.json").read_text()
 
 
 def test_ctrl_c_cancels_the_run_and_the_exit_code_says_so(site: Path, api: Api) -> None:
@@ -176,6 +145,21 @@ def _deployment(api: Api) -> Any:
             return found[0]
         time.sleep(0.5)
     raise AssertionError("no deployment appeared")
+
+
+@pytest.mark.parametrize(("origin", "allowed"), [("http://evil.example", False), ("", True)])
+def test_another_sites_page_may_not_start_runs(origin: str, allowed: bool, api: Api) -> None:
+    """Who may start a run may run code: a browser asks the server first, which allows its own pages alone."""
+    own = api.url.removesuffix("/api")
+    asked = {"Origin": origin or own, "Access-Control-Request-Method": "POST"}
+    asked["Access-Control-Request-Headers"] = "content-type"
+    request = urllib.request.Request(f"{api.url}/flow_runs/filter", headers=asked, method="OPTIONS")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            found = answer.headers.get("Access-Control-Allow-Origin")
+    except urllib.error.HTTPError as error:
+        found = error.headers.get("Access-Control-Allow-Origin")
+    assert found == (own if allowed else None)
 
 
 def test_the_server_is_stopped_and_says_so(site: Path, api: Api) -> None:

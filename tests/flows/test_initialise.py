@@ -80,7 +80,7 @@ def test_the_deployments_that_are_written_can_be_imported_from_the_package(tmp_p
     for deployment in found:
         module, _, flow = deployment["entrypoint"].partition(":")
         assert getattr(import_module(module), flow).name == flow and deployment["parameters"]["workspace"] == "."
-    assert [deployment["name"] for deployment in found] == ["nightly", "sweep"]
+    assert [deployment["name"] for deployment in found] == ["data-check", "nightly", "sweep"]
     (tmp_path / "prefect.yaml").write_text("mine")
     (tmp_path / "params.yaml").unlink()
     (tmp_path / "dvc.yaml").unlink()

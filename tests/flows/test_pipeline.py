@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -34,6 +35,15 @@ def test_a_second_run_computes_nothing_and_dvc_finds_nothing_to_do(workspace: Pa
     assert "up to date" in call(workspace, "dvc", "status")
     assert "Running stage" not in call(workspace, "dvc", "repro")
     assert (workspace / "dvc.lock").read_bytes() == lock
+
+
+@pytest.mark.parametrize("seconds", [0, 2**31 + 1e6])
+def test_a_clock_that_jumped_changes_nothing(seconds: float, computed: Path) -> None:
+    for path in computed.rglob("*"):
+        if path.is_file() and ".git" not in path.parts:
+            os.utime(path, (seconds, seconds))
+    assert compute(computed) == []
+    assert "up to date" in call(computed, "dvc", "status")
 
 
 def test_after_dvc_repro_a_run_computes_nothing_and_both_compute_the_same_bits(workspace: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from graftwork.errors import DataError
 from graftwork.images import RawImages
+from graftwork.prepared_data import PreparedData
 from graftwork.settings import ImageFormat
 from graftwork_plugins.image_folder import ImageFolder
 
@@ -154,6 +155,19 @@ def test_a_picture_that_can_not_be_read_is_skipped_and_listed_when_so_set(folder
     raw = load(folder, unreadable="skip")
     assert raw.labels.tolist() == [0, 0, 1, 1]
     assert [line.partition(":")[0] for line in raw.origin["skipped"]] == ["dog/bad.jpg"]
+
+
+def test_what_is_left_out_of_pictures_is_warned_of(folder: Path) -> None:
+    whole = io.BytesIO()
+    Image.new("L", (12, 10)).save(whole, "jpeg")
+    (folder / "dog" / "cut.jpg").write_bytes(whole.getvalue()[:-2])
+    Image.fromarray(np.full((9, 9), 0x80FF, np.uint16)).save(folder / "cat" / "deep.png")
+    found = load(folder).origin["remarks"]
+    assert found == {"of 16 bits, of which 8 are read": 1, "that end before their end marker": 1}
+    card = {"splits": {"train": [3, 3], "validation": [1, 1], "test": [1, 1]}, "classes": ["cat", "dog"]}
+    told = PreparedData.from_card("target", {**card, "origin": {"remarks": found}})
+    assert told is not None
+    assert list(told.warnings()) == [f"warning: pictures {what}: 1" for what in found]
 
 
 def test_skipping_a_whole_class_is_noticed(folder: Path) -> None:

@@ -28,6 +28,7 @@ class Context:
     layout: Layout
     progress: Progress
     compute: Compute = here  # where torch's work is done: a run has one thread for it
+    asked_by: str = "Python"  # for the records of who computed what
     team: Team = ALONE  # the processes that share its trainings
 
     def choice(self, data: str) -> Choice:

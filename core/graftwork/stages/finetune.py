@@ -81,6 +81,7 @@ def load_fitting(context: Context, name: str) -> Fitting:
 
 
 def _selection(trained: Trained) -> dict[str, Any]:
-    """Return what validation chose for one seed."""
+    """Return what validation chose for one seed, and what went wrong on the way, if anything did."""
     chosen = {"epoch": trained.best_epoch, "temperature": trained.temperature, **trained.notes}
-    return {"validation_accuracy": trained.validation_accuracy, **chosen}
+    mishaps = {"mishaps": list(trained.mishaps)} if trained.mishaps else {}
+    return {"validation_accuracy": trained.validation_accuracy, **chosen, **mishaps}

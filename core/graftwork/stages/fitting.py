@@ -112,7 +112,7 @@ class Fitting:
             settings.versions,
             settings.model.model_dump(),
             settings.image.model_dump(),
-            self.training.model_dump(),
+            self.training.deciding(),
             self.context.choice("target").deciding(),
             [use.model_dump() for use in augmentation],
             self.context.registry.local_code([("model", settings.model), *(("augmentation", u) for u in augmentation)]),

@@ -63,7 +63,9 @@ def pretrain(context: Context, source: str) -> None:
     save_weights(layout.source_weights(source) / "model.safetensors", trained.tensors, contract)
     history = history_csv({settings.seed: trained.history})
     write_text(layout.source_weights(source) / "history.csv", history)
-    metrics = {"accuracy": accuracy, "best_epoch": trained.best_epoch, "test_images": len(test)}
+    metrics: dict[str, Any] = {"accuracy": accuracy, "best_epoch": trained.best_epoch, "test_images": len(test)}
+    if trained.mishaps:
+        metrics["mishaps"] = list(trained.mishaps)
     write_json(layout.source_weights(source) / "metrics.json", metrics)
     write_timing(layout.timings(f"source-{source}"), [trained.seconds], history)
     checkpoints.remove()
@@ -79,7 +81,7 @@ def _key(
         "source",
         settings.versions,
         settings.seed,
-        settings.pretrain.model_dump(),
+        settings.pretrain.deciding(),
         context.choice(source).deciding(),
         contract.model_dump(),
         [use.model_dump() for use in settings.data[source].augmentation],

@@ -29,6 +29,8 @@ IGNORED = (
     "/sweep/metrics.json",
     "/sweep/curves.csv",
     "/dvc_plots/",
+    "/mlruns/",
+    "/dvclive/",
     "__pycache__/",
 )
 

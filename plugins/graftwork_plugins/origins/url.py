@@ -18,6 +18,7 @@ from graftwork.downloads import Remote, download
 from graftwork.errors import DataError
 from graftwork.files import atomic_file, make_folder
 from graftwork.member_names import checked_name
+from graftwork.secrets import has_secret, url_with_secrets
 
 PACKED = (".zip", ".tar", ".tgz", ".txz", ".tbz2", ".gz", ".xz", ".bz2")  # .npz and .pt are zips to be left whole
 Sha256 = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
@@ -28,8 +29,9 @@ class Url:
     """One file over https or http. Without its sha256 it is fetched once, to tell which that is.
 
     An archive is unpacked if the URL, or `name`, ends like one; `extract` says otherwise. `name` is what the file is
-    called, in the mirror too; null: the URL's last part. `allow_private` lets the URL lead into private networks. The
-    file, and what comes out of an archive, have at most `most_bytes`, `most_members`, and `most_ratio` bytes a byte.
+    called, in the mirror too; null: the URL's last part. `${NAME}` in the URL is taken from the environment; a login in
+    clear is refused. `allow_private` lets the URL lead into private networks. The file, and what comes out of an
+    archive, have at most `most_bytes`, `most_members`, and `most_ratio` bytes a byte.
     """
 
     url: str
@@ -42,6 +44,10 @@ class Url:
     most_ratio: Annotated[float, Field(gt=0)] = Limits.most_ratio
 
     def __post_init__(self) -> None:
+        if has_secret(self.url):
+            raise ValueError(
+                "url: a login here would end up in git, dvc.lock and logs; name it, https://${LOGIN}@host/…"
+            )
         try:
             path = checked_name(self.file_name, folder=False)
         except DataError as error:
@@ -80,7 +86,7 @@ class Url:
                 return digest
             fetched.unlink()
         make_folder(fetched.parent)
-        remote = Remote(self.url, self.sha256, names=(self.file_name,))
+        remote = Remote(url_with_secrets(self.url), self.sha256, names=(self.file_name,))
         return download(remote, fetched, desk, allow_private=self.allow_private, most_bytes=self.most_bytes)
 
     def _place(self, fetched: Path, folder: Path, desk: Desk) -> int:

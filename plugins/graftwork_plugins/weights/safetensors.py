@@ -9,7 +9,8 @@ from safetensors import SafetensorError, safe_open
 
 from graftwork.errors import WeightsError
 from graftwork.foreign import ForeignWeights, plain, verified
-from graftwork.weights import METADATA_KEY, load_weights
+from graftwork.weights import load_weights
+from graftwork.weights_header import METADATA_KEY
 from graftwork_plugins.weights.sidecar import located
 
 SUFFIXES = (".safetensors",)

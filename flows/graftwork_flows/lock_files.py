@@ -1,0 +1,71 @@
+"""Files that DVC writes in place, dvc.lock above all: whole again after a kill, or a full disk, in the middle.
+
+DVC's run cache knows a stage before dvc.lock does, so that the one that was being recorded is restored, not computed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from graftwork.files import atomic_file
+from graftwork.layout import Layout
+
+LOCKS = ("dvc.lock", "sweep/dvc.lock")
+AGAIN_SECONDS = 0.2  # another process may be writing
+
+
+@contextmanager
+def kept_whole(root: Path, name: str) -> Iterator[None]:
+    """Keep a copy of a lock file while DVC writes it; put it back where that fails. No copy is of no file."""
+    lock, copy = root / name, _copy(Layout(root), name)
+    with atomic_file(copy) as temporary:
+        temporary.write_bytes(lock.read_bytes() if lock.is_file() else b"")
+    try:
+        yield
+    except BaseException:
+        _put_back(copy, lock)
+        raise
+    copy.unlink()
+
+
+def mend(layout: Layout) -> list[str]:
+    """Put back what a killed run was writing; return its names. To be called by who holds the workspace."""
+    mended = []
+    for name in LOCKS:
+        copy = _copy(layout, name)
+        if copy.is_file():
+            _put_back(copy, layout.root / name)
+            mended.append(name)
+    if _is_torn(layout.root / ".dvc" / "tmp" / "rwlock"):
+        (layout.root / ".dvc" / "tmp" / "rwlock").unlink()
+        mended.append("DVC's lock")
+    return mended
+
+
+def _put_back(copy: Path, lock: Path) -> None:
+    if copy.stat().st_size:
+        copy.replace(lock)
+    else:
+        lock.unlink(missing_ok=True)
+        copy.unlink()
+
+
+def _copy(layout: Layout, name: str) -> Path:
+    return layout.private / "before" / name
+
+
+def _is_torn(path: Path) -> bool:
+    """Tell whether a file is there and not JSON, also when one looks again."""
+    for _ in range(2):
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+            return False
+        except FileNotFoundError:
+            return False
+        except ValueError:
+            time.sleep(AGAIN_SECONDS)
+    return True

@@ -1,0 +1,1 @@
+"""Books of experiments that runs are entered into."""

@@ -1,0 +1,88 @@
+"""A run with new results is entered into MLflow and DVCLive where `log` says so, and into nothing otherwise."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graftwork.files import read_json
+from graftwork.layout import Layout
+from graftwork.params_file import load_settings
+from graftwork.results import results_of
+from tests.flows.conftest import call, edit, environment, run
+
+FIND = """
+import warnings
+warnings.simplefilter("ignore")
+from pathlib import Path
+from mlflow import MlflowClient
+client = MlflowClient(Path("mlruns").absolute().as_uri())
+(run,) = client.search_runs([client.get_experiment_by_name("graftwork").experiment_id])
+print(run.data.params["finetune.lr"], run.data.metrics["full_copy.accuracy.mean"], run.data.tags["chosen"])
+print(len(client.get_metric_history(run.info.run_id, "full_copy.seed_0.validation_accuracy")))
+print(sorted(file.path for file in client.list_artifacts(run.info.run_id)))
+"""
+
+
+def test_results_are_what_the_report_says(computed: Path) -> None:
+    found = results_of(load_settings(computed / "params.yaml"), Layout(computed), "a run")
+    told = read_json(Layout(computed).report / "metrics.json")
+    assert found.settings["finetune.lr"] == 0.01 and found.settings["seeds"] == "[0, 1]"
+    assert not [key for key in found.settings if key.startswith(("remote", "log", "sweep"))]
+    full_copy = told["strategies"]["full_copy"]
+    assert found.figures["full_copy.accuracy.mean"] == full_copy["accuracy"]["mean"]
+    assert found.figures["full_copy.gain.low"] == full_copy["gain"]["low"]
+    assert [found.figures[f"full_copy.accuracy.seed_{seed}"] for seed in (0, 1)] == full_copy["accuracy"]["per_seed"]
+    assert "scratch.gain.mean" not in found.figures
+    assert {(point.strategy, point.seed) for point in found.curves} >= {("full_copy", 0), ("scratch", 1)}
+
+
+def test_a_run_is_entered_once_and_hangs_on_nothing(computed: Path) -> None:
+    pytest.importorskip("mlflow")
+    pytest.importorskip("dvclive")
+    lock, graph = (computed / "dvc.lock").read_bytes(), (computed / "dvc.yaml").read_bytes()
+    edit(computed / "params.yaml", "seed: 0\n", "seed: 0\nlog: [mlflow, dvclive]\n")
+    call(computed, "graftwork", "run", "--without-prefect")
+    assert (computed / "dvc.lock").read_bytes() == lock and not (computed / "mlruns").exists(), "nothing is new"
+    edit(computed / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 3")
+    said = call(computed, "graftwork", "run", "--without-prefect")
+    assert "entered into mlflow" in said and "entered into dvclive" in said
+    found = subprocess.run(
+        [sys.executable, "-c", FIND], cwd=computed, env=environment(), capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    told = read_json(Layout(computed).report / "metrics.json")
+    assert found[0] == f"0.01 {told['strategies']['full_copy']['accuracy']['mean']} {told['chosen']}"
+    assert int(found[1]) >= 3 and "report.html" in found[2]
+    live = read_json(computed / "dvclive" / "metrics.json")
+    assert live["full_copy"]["accuracy"]["mean"] == told["strategies"]["full_copy"]["accuracy"]["mean"]
+    assert (computed / "dvc.yaml").read_bytes() == graph and call(computed, "dvc", "exp", "list") == ""
+    assert "up to date" in call(computed, "dvc", "status")
+
+
+@pytest.mark.parametrize("log", ["[{mlflow: {tracking_uri: 'http://127.0.0.1:9'}}]", "[{broken: {}}]"])
+def test_a_book_that_fails_is_a_warning(log: str, computed: Path) -> None:
+    if "mlflow" in log:
+        pytest.importorskip("mlflow")
+    (computed / "strategies" / "own_log.py").write_text(
+        "from dataclasses import dataclass\nfrom graftwork.hookspecs import hookimpl\n\n\n"
+        "@dataclass(frozen=True)\nclass Broken:\n    def log(self, results):\n        raise OSError('on purpose')\n\n\n"
+        "@hookimpl\ndef register_plugins(register):\n    register.log('broken', Broken)\n"
+    )
+    edit(computed / "params.yaml", "seed: 0\n", f"seed: 0\nlog: {log}\n")
+    edit(computed / "params.yaml", "evidence: {confidence: 0.95", "evidence: {confidence: 0.9")
+    environ = {**environment(), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    done = subprocess.run(
+        ["graftwork", "run", "--without-prefect", "--quiet"], cwd=computed, env=environ,
+        capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "warning: the run wasn't entered into" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_unknown_book_is_told_before_anything_runs(computed: Path) -> None:
+    edit(computed / "params.yaml", "seed: 0\n", "seed: 0\nlog: [mlfow]\n")
+    done = run(computed, "graftwork", "run", "--without-prefect")
+    assert done.returncode == 2 and "Did you mean mlflow?" in done.stderr

@@ -1,0 +1,110 @@
+"""`clean` removes what can be made again or is of no use, says so first, and never touches a result."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from graftwork.layout import Layout
+from graftwork_flows.cleaning import rubbish
+from graftwork_flows.run_lock import run_lock
+from graftwork_flows.sandbox import sandbox
+from tests.flows.conftest import call, edit, run
+
+OLD = time.time() - 9 * 86_400
+
+
+def aged(path: Path, content: str | None = "x") -> Path:
+    """Make a file, or a folder, that wasn't touched for days."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_text(content)
+    os.utime(path, (OLD, OLD))
+    return path
+
+
+def littered(workspace: Path) -> set[str]:
+    """Leave one of each kind about; return their paths."""
+    layout = Layout(workspace)
+    aged(layout.features / "abc" / "activations.npy")
+    aged(layout.checkpoints("gone", "seed-0", "f", "newest") / "state.json")
+    aged(layout.checkpoints("full_copy", "seed-0", "f", "newest") / "state.json")
+    aged(layout.downloads / "part", "half")
+    aged(workspace / "weights" / ".source.12345678.tmp" / "x")
+    os.utime(workspace / "weights" / ".source.12345678.tmp", (OLD, OLD))
+    for number in range(22):
+        aged(layout.private / "reports" / f"{number:02}.html")
+        os.utime(layout.private / "reports" / f"{number:02}.html", (OLD + number, OLD + number))
+    private = ("features/abc", "checkpoints/gone", "checkpoints/full_copy", "downloads/part", "reports/00.html",
+               "reports/01.html")  # fmt: skip
+    return {f".graftwork/{name}" for name in private} | {"weights/.source.12345678.tmp"}
+
+
+def test_it_lists_first_and_removes_when_told_and_leaves_the_results(computed: Path) -> None:
+    expected = littered(computed)
+    assert {one.path for one in rubbish(computed)} == expected
+    said = call(computed, "graftwork", "clean")
+    assert "can go: graftwork clean --yes" in said
+    assert all((computed / path).exists() for path in expected)
+    assert "removed" in call(computed, "graftwork", "clean", "--yes")
+    assert not any((computed / path).exists() for path in expected)
+    assert list(rubbish(computed)) == []
+    assert "up to date" in call(computed, "dvc", "status")
+    call(computed, "graftwork", "verify")
+
+
+def test_a_checkpoint_that_a_run_will_go_on_from_stays(computed: Path) -> None:
+    aged(Layout(computed).checkpoints("full_copy", "seed-0", "f", "newest") / "state.json")
+    edit(computed / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 3")
+    assert list(rubbish(computed)) == []
+
+
+def test_a_run_that_is_going_on_refuses(computed: Path) -> None:
+    expected = littered(computed)
+    with run_lock(Layout(computed).private, "a run of this test"):
+        done = run(computed, "graftwork", "clean", "--yes")
+    assert done.returncode == 4 and "a run of this test" in done.stderr
+    assert all((computed / path).exists() for path in expected)
+
+
+def test_a_worktree_goes_only_when_no_run_holds_it(computed: Path) -> None:
+    with sandbox(computed, ["finetune.epochs=1"], "box") as box:
+        tree = Layout(computed).private / "worktrees" / "box"
+        assert list(rubbish(computed)) == [], "it is new"
+        os.utime(tree, (OLD, OLD))
+        with run_lock(box.root / ".graftwork", "its run"):
+            assert list(rubbish(computed)) == []
+        assert [one.path for one in rubbish(computed)] == [".graftwork/worktrees/box"]
+        call(computed, "graftwork", "clean", "--yes")
+        assert not tree.exists() and "worktrees" not in call(computed, "git", "worktree", "list")
+
+
+def test_prefects_history_and_dvcs_cache_go_on_request_alone(computed: Path) -> None:
+    aged(computed / ".prefect" / "prefect.db")
+    edit(computed / "params.yaml", "[full_copy, freeze]", "[full_copy, {freeze: {batch_norm: update}}]")
+    call(computed, "graftwork", "run", "--without-prefect")
+    before = len(list((computed / ".dvc" / "cache" / "files").rglob("*")))
+    assert "--history" in call(computed, "graftwork", "clean")
+    call(computed, "graftwork", "clean", "--yes")
+    assert (computed / ".prefect" / "prefect.db").exists()
+    call(computed, "graftwork", "clean", "--yes", "--history", "--cache")
+    assert not (computed / ".prefect" / "prefect.db").exists()
+    assert len(list((computed / ".dvc" / "cache" / "files").rglob("*"))) < before
+    call(computed, "graftwork", "verify")
+
+
+def test_outside_of_a_workspace_nothing_is_done(tmp_path: Path) -> None:
+    done = run(tmp_path, "graftwork", "clean", "--yes")
+    assert done.returncode == 2 and "graftwork init" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["weights", "data/prepared", "report"])
+def test_no_output_of_dvc_is_ever_listed(name: str, computed: Path) -> None:
+    for path in sorted((computed / name).rglob("*")):
+        os.utime(path, (OLD, OLD))
+    assert list(rubbish(computed)) == []

@@ -1,0 +1,84 @@
+"""A Prefect server that goes away, and flow runs whose process does: nothing computed is lost, states come right."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graftwork_flows.server import running_server
+from tests.flows.conftest import call, edit, environment, run
+from tests.flows.test_flow import Api
+
+pytestmark = pytest.mark.slow
+LONG = ("finetune: {epochs: 2", "finetune: {epochs: 600")
+
+
+@pytest.fixture(scope="module")
+def site(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One workspace with one server, which the tests of this module kill."""
+    folder = Path(shutil.copytree(template, tmp_path_factory.mktemp("gone") / "workspace"))
+    edit(folder / "params.yaml", *LONG)
+    yield folder
+    run(folder, "graftwork", "server", "stop")
+
+
+def started(site: Path) -> tuple[subprocess.Popen[str], list[str]]:
+    """Return a run that has begun to fine-tune, and what it said till then."""
+    process = subprocess.Popen(
+        ["graftwork", "run"], cwd=site, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith("finetune@"):
+            break
+    return process, said
+
+
+def state_of(api: Api, flow_run: str) -> Any:
+    return api.post("/flow_runs/filter", {"flow_runs": {"id": {"any_": [flow_run]}}})[0]["state"]
+
+
+def test_a_run_whose_server_is_killed_completes_and_says_so(site: Path) -> None:
+    process, said = started(site)
+    server = running_server(site)
+    assert server is not None
+    last = Api(server.url).last_run()["id"]
+    os.killpg(server.pid, signal.SIGKILL)
+    rest, _ = process.communicate(timeout=240)
+    told = "".join(said) + rest
+    assert process.returncode == 0, told
+    assert "warning: the Prefect server" in told and "is gone" in told
+    assert "up to date" in call(site, "dvc", "status")
+    call(site, "graftwork", "run")
+    server = running_server(site)
+    assert server is not None
+    assert state_of(Api(server.url), last)["type"] == "CRASHED"
+
+
+def test_a_run_that_is_killed_is_marked_crashed_by_the_next_and_so_are_its_tasks(site: Path) -> None:
+    edit(site / "params.yaml", "finetune: {epochs: 600", "finetune: {epochs: 601")
+    process, _ = started(site)
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+    server = running_server(site)
+    assert server is not None
+    api = Api(server.url)
+    killed = api.last_run()
+    assert killed["state_type"] == "RUNNING"
+    said = call(site, "graftwork", "run")
+    assert f"flow run {killed['name']}, process {process.pid}" in said and "died" in said
+    state = state_of(api, killed["id"])
+    assert state["type"] == "CRASHED" and "Its process ended" in state["message"]
+    assert not {"Running", "Pending"} & set(api.tasks(killed["id"]).values())
+    assert api.last_run()["state_type"] == "COMPLETED"
