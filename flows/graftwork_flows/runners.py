@@ -102,6 +102,8 @@ def going_out(runner: Runner, run: Run) -> Iterator[None]:
     if runner.kind == "threads":
         yield
         return
+    if not runner.near and run.pipeline.default_remote()[0]:
+        run.pipeline.remote()  # which raises what is wrong with it, before anything goes out
     with _carrier(runner) as carrier:
         run.away = lambda node, progress: _send_out(run, node, progress, carrier, near=runner.near)
         try:
@@ -112,7 +114,7 @@ def going_out(runner: Runner, run: Run) -> Iterator[None]:
 
 def _send_out(run: Run, node: Node, progress: Progress, carrier: Carrier, *, near: bool) -> None:
     """Compute a stage elsewhere: its inputs go to the remote, its order to a worker, its outputs come back by hash."""
-    made, inputs = order(run.root, run.pipeline, node, force=run.force, near=near)
+    made, inputs = order(run.root, run.pipeline, node, force=run.force, near=near, asked_by=run.asked_by)
     run.pipeline.send(inputs)
     found = Done(**carrier.carry(made, progress))
     run.pipeline.accept(node, found.entry)
