@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from graftwork.desk import find_mirror
@@ -34,7 +34,8 @@ def run_stage(context: Context, name: str, item: str) -> None:
     if found is None:
         raise StateError(f"There is no stage {name!r}", expected=", ".join(stages()), fix="graftwork stage --help")
     _check_item(context, name, item)
-    with misfits_kept(context.layout, f"{name}-{item}"), recorded(context.layout, name, item, context.asked_by):
+    noted = recorded(context.layout, name, item, context.asked_by) if context.team.leads else nullcontext()
+    with misfits_kept(context.layout, f"{name}-{item}"), noted:
         if name in WAITING:
             found(context, item)
         else:

@@ -6,19 +6,18 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from graftwork.cache_folder import cache_folder
 from graftwork.errors import StateError
 from graftwork.files import make_folder, write_json
 from graftwork.layout import Layout
-from graftwork.ledger import Ledger
 from graftwork.progress import Progress
-from graftwork.workspace import open_workspace
+from graftwork.workspace import open_workspace, sweep_leftovers
 from graftwork_flows.children import die_with_parent
 from graftwork_flows.console import LineProgress
-from graftwork_flows.orders import Done, Order, done, unpack
+from graftwork_flows.orders import Done, Order, done, known, unpack
 from graftwork_flows.parcels import set_up
 from graftwork_flows.pipeline import Pipeline
 from graftwork_flows.run_lock import run_lock
@@ -56,17 +55,19 @@ def carry_out(order: Order, base: Path, progress: Progress) -> Done:
         )  # fmt: skip
     with _own_folder(base, order.project) as root, chdir(root):  # DVC's run cache takes the current folder
         _prepare(order, root)
-        known = {trial.key for trial in Ledger(Layout(root).ledger).all()}
+        before = known(root)
         pipeline = Pipeline(root)
         node = next(n for n in pipeline.nodes((order.stage.partition("@")[0],)) if n.name == order.stage)
         assert node.own is not None
         name, item = node.own
         progress.log("fetching its inputs")
         pipeline.receive(root / path for path in order.inputs)
-        outcome = pipeline.run(
-            node, lambda: run_or_share(open_workspace(root, progress=progress), name, item), force=order.force
-        )
-        return done(root, node, outcome, pipeline.send_outputs(node), known)
+
+        def compute() -> None:
+            run_or_share(replace(open_workspace(root, progress=progress), asked_by=order.asked_by), name, item)
+
+        outcome = pipeline.run(node, compute, force=order.force)
+        return done(root, node, outcome, pipeline.send_outputs(node), before)
 
 
 @contextmanager
@@ -96,4 +97,5 @@ def _prepare(order: Order, root: Path) -> None:
     if cache:
         make_folder(cache)
     set_up(root, order.remote, order.remote_settings, cache, clone / "config.local")
+    sweep_leftovers(Layout(root))
     unpack(order, root)

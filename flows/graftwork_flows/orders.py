@@ -17,10 +17,11 @@ from typing import Any
 from graftwork import __version__
 from graftwork.checkpoints import fingerprint
 from graftwork.errors import StateError
-from graftwork.files import make_folder, write_text
+from graftwork.files import make_folder, read_json, write_json, write_text
 from graftwork.layout import Layout
 from graftwork.ledger import Ledger, Trial
 from graftwork.params_file import local_plugins_of
+from graftwork.provenance import provenance
 from graftwork.workspace import PARAMS
 from graftwork_flows.pipeline import RUN, SWEEP, Node, Pipeline
 
@@ -42,6 +43,7 @@ class Order:
     cache: str  # DVC's cache, for workers on the same disk; empty where results go by the remote
     proof: str  # a file and its text: who reads them so is on the same disk
     versions: dict[str, str]
+    asked_by: str  # for the record of who computed what
     trials: list[dict[str, Any]] = field(default_factory=list)  # what a sweep's cells needn't train again
     force: bool = False
 
@@ -77,6 +79,7 @@ class Done:
     outcome: str  # of Pipeline.run, there
     entry: dict[str, Any]  # of dvc.lock
     timings: dict[str, str]  # files by name
+    records: dict[str, dict[str, Any]]  # of who computed what, by their files' names
     trials: list[dict[str, Any]]
 
 
@@ -85,7 +88,9 @@ def versions() -> dict[str, str]:
     return {"graftwork": __version__, "torch": version("torch").partition("+")[0]}
 
 
-def order(root: Path, pipeline: Pipeline, node: Node, *, force: bool, near: bool) -> tuple[Order, list[Path]]:
+def order(
+    root: Path, pipeline: Pipeline, node: Node, *, force: bool, near: bool, asked_by: str
+) -> tuple[Order, list[Path]]:  # fmt: skip
     """Return the order for a stage, and the inputs that must be at the remote before it is given.
 
     Workers that are `near`, on this disk, take them from the cache; so does everyone where there is no remote.
@@ -105,6 +110,7 @@ def order(root: Path, pipeline: Pipeline, node: Node, *, force: bool, near: bool
         cache=str(pipeline.cache_root) if near or not remote else "",
         proof=_proof(Layout(root)),
         versions=versions(),
+        asked_by=asked_by,
         trials=[asdict(trial) for trial in _known(Layout(root), *node.own)],
         force=force,
     )
@@ -124,22 +130,32 @@ def unpack(order: Order, root: Path) -> None:
         ledger.add(Trial(**row))
 
 
+def known(root: Path) -> set[str]:
+    """Return the keys of a ledger's trials, and the names of the records of who computed what."""
+    layout = Layout(root)
+    return {trial.key for trial in Ledger(layout.ledger).all()} | {path.name for path in layout.runs.glob("*.json")}
+
+
 def done(root: Path, node: Node, outcome: str, entry: dict[str, Any], before: set[str]) -> Done:
-    """Return what a worker made of an order; `before` are the keys of the trials that its ledger knew."""
+    """Return what a worker made of an order; `before` is what was `known` before it."""
     assert node.own is not None
     layout, (stage, item) = Layout(root), node.own
     timing = layout.timings(f"source-{item}" if stage == "pretrain" else item)
     timings = {timing.name: timing.read_text("utf-8")} if outcome == "computed" and timing.is_file() else {}
     trials = [asdict(trial) for trial in Ledger(layout.ledger).all() if trial.key not in before]
-    return Done(outcome, entry, timings, trials)
+    made = {path.name: read_json(path) for path in sorted(layout.runs.glob("*.json")) if path.name not in before}
+    return Done(outcome, entry, timings, made, trials)
 
 
 def keep(root: Path, found: Done) -> None:
-    """Keep what came back beside a stage's outputs: seconds, and trials for the ledger."""
+    """Keep what came back beside a stage's outputs: seconds, who computed it, and trials for the ledger."""
     layout = Layout(root)
     for name, text in found.timings.items():
         make_folder(layout.timings("x").parent)
         write_text(layout.timings("x").parent / Path(name).name, text)
+    for name, record in found.records.items():  # a worker's folder isn't the git repository that it worked for
+        make_folder(layout.runs)
+        write_json(layout.runs / Path(name).name, {**record, "commit": provenance(root).commit})
     ledger = Ledger(layout.ledger)
     for row in found.trials:
         ledger.add(Trial(**row))

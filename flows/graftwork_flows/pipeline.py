@@ -212,24 +212,24 @@ class Pipeline:
 
     def send(self, paths: Iterable[Path]) -> None:
         """Bring what outputs hold to the default remote, if there is one. Raises StateError."""
-        with self._dvc():
+        with self._dvc(), exchange.explained("Inputs couldn't be sent to the remote"):
             parcels.send(self._repo, paths)
 
     def receive(self, paths: Iterable[Path]) -> None:
         """Put outputs in place as dvc.lock names them, from the default remote if need be. Raises StateError."""
-        with self._dvc():
+        with self._dvc(), exchange.explained("Inputs couldn't be had"):
             parcels.receive(self._repo, paths)
 
     def send_outputs(self, node: Node) -> parcels.Entry:
         """Bring what a stage made to the default remote, if there is one; return what dvc.lock says of it."""
-        with self._dvc():
+        with self._dvc(), exchange.explained("Outputs couldn't be sent to the remote"):
             stage = self._stage(node)
             parcels.send(self._repo, [Path(out.fs_path) for out in stage.outs if out.use_cache])
             return parcels.entry(stage)
 
     def accept(self, node: Node, done: parcels.Entry) -> None:
         """Put in place what was made of a stage elsewhere; `run` records it. Raises StateError."""
-        with self._dvc():
+        with self._dvc(), exchange.explained("Outputs couldn't be had from the remote"):
             parcels.accept(self._repo, self._stage(node), done)
 
     def _restored(self, node: Node, stage: Any) -> bool:

@@ -10,7 +10,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from graftwork.cores import usable_cores
@@ -101,6 +102,8 @@ def going_out(runner: Runner, run: Run) -> Iterator[None]:
     if runner.kind == "threads":
         yield
         return
+    if not runner.near and run.pipeline.default_remote()[0]:
+        run.pipeline.remote()  # which raises what is wrong with it, before anything goes out
     with _carrier(runner) as carrier:
         run.away = lambda node, progress: _send_out(run, node, progress, carrier, near=runner.near)
         try:
@@ -111,7 +114,7 @@ def going_out(runner: Runner, run: Run) -> Iterator[None]:
 
 def _send_out(run: Run, node: Node, progress: Progress, carrier: Carrier, *, near: bool) -> None:
     """Compute a stage elsewhere: its inputs go to the remote, its order to a worker, its outputs come back by hash."""
-    made, inputs = order(run.root, run.pipeline, node, force=run.force, near=near)
+    made, inputs = order(run.root, run.pipeline, node, force=run.force, near=near, asked_by=run.asked_by)
     run.pipeline.send(inputs)
     found = Done(**carrier.carry(made, progress))
     run.pipeline.accept(node, found.entry)
@@ -140,15 +143,17 @@ def _carrier(runner: Runner) -> Iterator[Carrier]:
 
 @dataclass(frozen=True)
 class _ByTasks:
-    """Orders as Prefect tasks of a runner."""
+    """Orders as Prefect tasks of a runner, of the flow run itself: a stage's own task can't be sent anywhere."""
 
     runner: Any
+    flow_run: Context = field(default_factory=copy_context)
 
     def carry(self, order: Order, progress: Progress) -> dict[str, Any]:
         """Submit a task, and wait for it."""
         from graftwork_flows.away import stage_task
 
-        future = self.runner.submit(stage_task, {"stage": order.stage, "order": order.as_json()})
+        parameters = {"stage": order.stage, "order": order.as_json()}
+        future = self.flow_run.copy().run(self.runner.submit, stage_task, parameters)
         while True:
             progress.check()
             try:

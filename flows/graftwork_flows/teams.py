@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from graftwork_flows.children import die_with_parent, run_together
 from graftwork_flows.console import LineProgress, asked_by_dvc
 from graftwork_flows.stopping import Stop, stop_on_signals
 
+ASKED_BY = "GRAFTWORK_ASKED_BY"  # what a stage's processes were started for, for the records of who computed what
+
 
 def run_stage_command(root: Path, name: str, item: str) -> None:
     """Do what `graftwork stage` does: the whole stage, or, under `torchrun`, this process's share of it.
@@ -23,7 +26,8 @@ def run_stage_command(root: Path, name: str, item: str) -> None:
     stop = Stop()
     with stop_on_signals(stop):
         label = f"{name}@{item}" if item else name
-        context = replace(open_workspace(root, progress=LineProgress(label, stop)), asked_by=asked_by_dvc())
+        asked_by = os.environ.get(ASKED_BY) or asked_by_dvc()
+        context = replace(open_workspace(root, progress=LineProgress(label, stop)), asked_by=asked_by)
         if processes_here() == 1:
             run_or_share(context, name, item)
             return
@@ -46,6 +50,7 @@ def _share(context: Context, processes: int, name: str, item: str) -> None:
     """Start the processes as torchrun would, and end them as one. Raises TrainingError when one of them dies."""
     members = {f"process {rank + 1} of {processes}": rank for rank in range(processes)}
     place = {SIZE: str(processes), HERE: str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    place[ASKED_BY] = context.asked_by
     environments = {who: {**place, "RANK": str(rank), "LOCAL_RANK": str(rank)} for who, rank in members.items()}
     root = context.layout.root.resolve()
     command = ["stage", name, *([item] if item else []), "-C", str(root)]

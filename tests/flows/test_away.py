@@ -71,6 +71,7 @@ def test_workers_in_clones_of_their_own_compute_what_one_machine_does(
     assert "up to date" in call(folder, "dvc", "status")
     assert "up to date" in call(folder, "dvc", "repro")
     assert list((folder / ".graftwork" / "timings").iterdir())
+    assert "flow run transfer-" in call(folder, "graftwork", "lineage", "weights/source/model.safetensors")
 
 
 @pytest.mark.slow
@@ -223,7 +224,7 @@ def test_a_runner_is_read_from_the_environment_where_none_is_named(monkeypatch: 
 def an_order(**changes: object) -> Order:
     usual = {
         "stage": "pretrain@source", "project": "mine", "texts": {}, "inputs": [], "remote": "", "remote_settings": {},
-        "cache": "", "proof": "", "versions": versions(),
+        "cache": "", "proof": "", "versions": versions(), "asked_by": "a test",
     }  # fmt: skip
     return Order(**{**usual, **changes})  # type: ignore[arg-type]
 

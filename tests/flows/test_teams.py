@@ -46,8 +46,10 @@ def test_a_setting_shares_every_training_of_a_run(computed: Path) -> None:
         path: load_file(computed / path) for path in [WEIGHTS, Path("weights/target/full_copy/seed-0.safetensors")]
     }
     shared(computed)
-    said = call(computed, "graftwork", "run", "--without-prefect")
+    edit(computed / "params.yaml", "  freeze: [full_copy, freeze]\n", "")
+    said = call(computed, "dvc", "repro", "finetune@full_copy")
     assert "2 processes" in said
+    call(computed, "graftwork", "run", "--without-prefect")
     assert json.loads((computed / "weights/engine/source.json").read_text())["processes"] == 2
     for path, tensors in alone.items():
         require_close(tensors, load_file(computed / path))
