@@ -157,8 +157,10 @@ def run_here(root: Path, die_at: int = 0, cut: float = 0.5) -> tuple[int, dict[s
 
         from graftwork import checkpoints
         from graftwork.progress import Quiet
+        from graftwork_flows import lock_files
         from graftwork_flows.runs import begin, run_plainly
 
+        lock_files.FILES_SECONDS = 0.0  # nobody else has this cache
         torch.set_num_threads(1)
         os.environ.pop("DVC_SITE_CACHE_DIR", None)
         checkpoints.EVERY_SECONDS = 0.0  # one after every epoch
@@ -171,6 +173,28 @@ def run_here(root: Path, die_at: int = 0, cut: float = 0.5) -> tuple[int, dict[s
         moments.tell()
 
     return forked(work)
+
+
+def preload() -> None:
+    """Import what a run imports, so that forked processes needn't."""
+    import pkgutil
+    from importlib import import_module
+
+    import dvc.repo
+
+    import graftwork
+    import graftwork_flows.runs
+    import graftwork_plugins
+
+    assert dvc.repo and graftwork_flows.runs
+    for package in (graftwork, graftwork_plugins):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+    from graftwork.torchvision_operators import define_missing
+
+    define_missing()
+    for name in ("timm", "timm.optim", "sklearn.linear_model", "matplotlib.pyplot", "dvc.stage.cache"):
+        import_module(name)
 
 
 def differences(root: Path, whole: Path) -> list[str]:
@@ -210,16 +234,19 @@ class Kills:
     """Workspaces to be killed, beside one that ran undisturbed; `whole` has the names of its moments."""
 
     def __init__(self, folder: Path, template: Path, seed: int) -> None:
-        self.folder, self.template, self.seed = folder, template, seed
+        self.folder, self.template = folder, Path(shutil.copytree(template, folder / "template"))
+        edit(self.template / "params.yaml", "  freeze: [full_copy, freeze]\n", "")  # the sooner it ends
         self.random = random.Random(seed)
-        self.whole = Path(shutil.copytree(template, folder / "whole"))
+        preload()
+        self.whole = Path(shutil.copytree(self.template, folder / "whole"))
         code, told = run_here(self.whole)
         assert code == 0, "the undisturbed run failed"
         self.names, self.steps = told["names"], told["steps"]
+        self.kinds = sorted({_kind(name) for name in self.names})
 
     def kill(self, number: int) -> Killed:
         """Kill a run at a moment of a random kind, let the next one finish, and compare."""
-        kind = self.random.choice(sorted({_kind(name) for name in self.names}))
+        kind = self.random.choice(self.kinds)
         moment = self.random.choice([at for at, name in enumerate(self.names, 1) if _kind(name) == kind])
         root = Path(shutil.copytree(self.template, self.folder / f"killed-{number}"))
         code, told = run_here(root, moment, self.random.uniform(0.05, 0.95))
@@ -234,7 +261,7 @@ class RealKills:
     """The same with `graftwork run` as a process of its own, killed after a random time, alone or with its group."""
 
     def __init__(self, folder: Path, template: Path, seed: int) -> None:
-        self.folder, self.template, self.seed = folder, template, seed
+        self.folder, self.template = folder, template
         self.random = random.Random(seed)
         edit(self.template / "params.yaml", "engine: {device", "engine: {side_by_side: 2, device")
         self.whole = Path(shutil.copytree(template, folder / "whole"))
@@ -269,6 +296,8 @@ class RealKills:
 def _kind(name: str) -> str:
     """Return what a moment is one of: the operation, and what it is done to."""
     operation, _, path = name.partition(" ")
+    if path.endswith(".tmp") and operation == "in":
+        return "in YAML of DVC's run cache"
     parts = Path(path).parts
     return f"{operation} {parts[0] if parts and operation not in ('in', 'step') else path}"
 
@@ -283,7 +312,7 @@ def main() -> int:
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GRAFTWORK_CACHE"] = f"{folder}/cache"
-        template = make_workspace(Path(folder) / "template" / "workspace")
+        template = make_workspace(Path(folder) / "made" / "workspace")
         kills = (RealKills if options.real else Kills)(Path(folder), template, options.seed)
         kinds: Counter[str] = Counter()
         again, failed = [], 0

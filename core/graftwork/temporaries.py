@@ -109,4 +109,4 @@ def _renameat2() -> ctypes._NamedFuncPointer | None:
     found = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if found is not None:
         found.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
-    return found  # type: ignore[no-any-return]
+    return found

@@ -96,6 +96,7 @@ def begin(
             remove_orphan(root)
         found = _recovered(layout, former)
         pipeline = Pipeline(root)
+        pipeline.sweep()
         _remove_former(layout, settings)
         nodes = pipeline.nodes(goals)
         run = Run(root, pipeline, nodes, stop, computing, force, found)
