@@ -100,7 +100,7 @@ def start(api: Api, deployment: Any, **parameters: object) -> str:
     return str(created["id"])
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
@@ -188,7 +188,7 @@ def test_a_failed_run_says_what_is_missing_and_its_retry_takes_the_finished_stag
     assert states["report without bad"] == "Completed" and states["report"] == "NotReady"
     file.write_text(BROKEN.replace("raise ArithmeticError('on purpose')", "return 0.0 * step.logits.sum()"))
     call(site, "prefect", "flow-run", "retry", created)
-    api.wait_for(created, 30, "AwaitingRetry", "Running", "Pending")
+    api.wait_for(created, 60, "AwaitingRetry", "Running", "Pending")
     ended = api.wait_for(created)
     (site / "params.yaml").write_text(good)
     file.unlink()
@@ -202,17 +202,17 @@ def test_a_failed_run_says_what_is_missing_and_its_retry_takes_the_finished_stag
 def test_of_two_runs_one_waits_until_the_other_is_cancelled_and_nothing_of_that_is_left(
     site: Path, api: Api, deployments: dict[str, Any]
 ) -> None:
-    edit(site / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 400000")
+    edit(site / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 100000")
     long = start(api, deployments["nightly"])
     wait_until(lambda: "Running" in {state for name, state in api.tasks(long).items() if name.startswith("finetune@")})
     other = start(api, deployments["sweep"])
-    assert api.wait_for(other, 60, "Waiting")["state_name"] == "Waiting", api.logs(other)
+    assert api.wait_for(other, 300, "Waiting")["state_name"] == "Waiting", api.logs(other)
     assert processes_of(long)
-    edit(site / "params.yaml", "finetune: {epochs: 400000", "finetune: {epochs: 2")
+    edit(site / "params.yaml", "finetune: {epochs: 100000", "finetune: {epochs: 2")
     api.post(f"/flow_runs/{long}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
-    assert api.wait_for(long, 30)["state_name"] == "Cancelled"
+    assert api.wait_for(long)["state_name"] == "Cancelled"
     assert any(Layout(site).checkpoints().rglob("newest/manifest.json"))
-    wait_until(lambda: not processes_of(long), seconds=10)
+    wait_until(lambda: not processes_of(long), seconds=20)
     assert api.wait_for(other)["state_name"] == "Completed", api.logs(other)
     assert "waiting until the run that trains on this machine ends" in api.logs(other)
     with run_lock(Layout(site).private, "this test"):
