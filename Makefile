@@ -17,7 +17,7 @@ test-fast: .venv/tested
 
 # The tables of docs/reliability.md and docs/security.md: runs the tests they name, and writes what came out.
 reliability: .venv/tested
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.evidence_pages
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.evidence_pages -n 2 --dist worksteal
 
 lint: .venv/developed
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Run the tests that docs/reliability.md and docs/security.md name, and write what came out into the last column.
 
-python -m tests.evidence_pages
+python -m tests.evidence_pages [OPTIONS OF PYTEST]
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def rows(page: Path) -> list[tuple[str, list[str]]]:
 
 
 def main() -> int:
-    """Run them all, in one process, and write the pages anew."""
+    """Run them all, and write the pages anew."""
     tests = sorted({test.partition("[")[0] for page in PAGES for _, found in rows(page) for test in found})
     outcomes = Outcomes()
-    code = pytest.main(["-q", "-p", "no:cacheprovider", *(f"tests/{test}" for test in tests)], plugins=[outcomes])
+    code = pytest.main(["-q", *sys.argv[1:], *(f"tests/{test}" for test in tests)], plugins=[outcomes])
     for page in PAGES:
         text = page.read_text()
         for line, found in rows(page):

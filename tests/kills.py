@@ -1,9 +1,11 @@
 """Kill runs at random moments, and see that the next one ends as if nothing had happened.
 
-    python -m tests.kills --rounds 100             # moments: every file operation and every step of every training
-    python -m tests.kills --rounds 20 --real       # `graftwork run`, a process of its own, after a random time
+    python -m tests.kills --rounds 100 --what trainings  # moments: every step, every file operation of a training
+    python -m tests.kills --rounds 100                   # of a whole run: those, and all that DVC writes
+    python -m tests.kills --rounds 20 --what processes   # `graftwork run` as a process, its children too, at any time
 
-Prints where each was killed and what had to be done again; the seed repeats it. Exit code 1 where anything was lost.
+Prints where each was killed and how many steps were done twice; the seed repeats it. Exit code 1 where anything was
+lost.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import io
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -30,7 +33,7 @@ from typing import Any, NoReturn
 from tests.flows.conftest import edit, environment, make_workspace
 
 WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "shutil.rmtree", "shutil.copyfile"}
-CHILD_SECONDS = 180
+CHILD_SECONDS = 600
 
 
 @dataclass
@@ -70,10 +73,10 @@ class Moments:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("killed")
 
-    def tell(self) -> None:
-        """Send what was counted."""
+    def tell(self, result: Any = None) -> None:
+        """Send what was counted, and what came out."""
         names = self.names[-1:] if self.die_at else self.names
-        os.write(self.report, json.dumps({"names": names, "steps": self.steps}).encode())
+        os.write(self.report, json.dumps({"names": names, "steps": self.steps, "result": result}).encode())
 
     def _operation(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
@@ -157,8 +160,10 @@ def run_here(root: Path, die_at: int = 0, cut: float = 0.5) -> tuple[int, dict[s
 
         from graftwork import checkpoints
         from graftwork.progress import Quiet
+        from graftwork_flows import lock_files
         from graftwork_flows.runs import begin, run_plainly
 
+        lock_files.FILES_SECONDS = 0.0  # nobody else has this cache
         torch.set_num_threads(1)
         os.environ.pop("DVC_SITE_CACHE_DIR", None)
         checkpoints.EVERY_SECONDS = 0.0  # one after every epoch
@@ -171,6 +176,56 @@ def run_here(root: Path, die_at: int = 0, cut: float = 0.5) -> tuple[int, dict[s
         moments.tell()
 
     return forked(work)
+
+
+def train_here(folder: Path, which: int, die_at: int = 0, cut: float = 0.5) -> tuple[int, dict[str, Any]]:
+    """Do one of several trainings in a forked process, which dies at a moment; return how it ended, and the digest."""
+
+    def work(report: int) -> None:
+        import torch
+
+        from graftwork import checkpoints
+        from graftwork.training import train
+        from graftwork.weights import digest
+        from tests.core import test_divergence, test_stepping, tiny
+
+        torch.set_num_threads(1)
+        checkpoints.EVERY_SECONDS = 0.0
+        made = [
+            lambda: tiny.job(folder, epochs=4, optimizer="adamw", lr=0.01),
+            lambda: tiny.job(folder, epochs=4, sampling="balanced", validate_every_epochs=2),
+            lambda: test_divergence.job(folder),  # goes back to half the rate
+        ][which]()
+        if which == 1:
+            test_stepping.limited(made.target.model, 7)  # runs out of memory
+        moments = Moments(folder, report, die_at, cut)
+        moments.watch()
+        trained = train(made)
+        moments.tell([digest(trained.tensors), trained.history, trained.mishaps])
+
+    return forked(work)
+
+
+def preload() -> None:
+    """Import what a run imports, so that forked processes needn't."""
+    import pkgutil
+    from importlib import import_module
+
+    import dvc.repo
+
+    import graftwork
+    import graftwork_flows.runs
+    import graftwork_plugins
+
+    assert dvc.repo and graftwork_flows.runs
+    for package in (graftwork, graftwork_plugins):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+    from graftwork.torchvision_operators import define_missing
+
+    define_missing()
+    for name in ("timm", "timm.optim", "sklearn.linear_model", "matplotlib.pyplot", "dvc.stage.cache"):
+        import_module(name)
 
 
 def differences(root: Path, whole: Path) -> list[str]:
@@ -210,16 +265,19 @@ class Kills:
     """Workspaces to be killed, beside one that ran undisturbed; `whole` has the names of its moments."""
 
     def __init__(self, folder: Path, template: Path, seed: int) -> None:
-        self.folder, self.template, self.seed = folder, template, seed
+        self.folder, self.template = folder, Path(shutil.copytree(template, folder / "template"))
+        edit(self.template / "params.yaml", "  freeze: [full_copy, freeze]\n", "")  # the sooner it ends
         self.random = random.Random(seed)
-        self.whole = Path(shutil.copytree(template, folder / "whole"))
+        preload()
+        self.whole = Path(shutil.copytree(self.template, folder / "whole"))
         code, told = run_here(self.whole)
         assert code == 0, "the undisturbed run failed"
         self.names, self.steps = told["names"], told["steps"]
+        self.kinds = sorted({_kind(name) for name in self.names})
 
     def kill(self, number: int) -> Killed:
         """Kill a run at a moment of a random kind, let the next one finish, and compare."""
-        kind = self.random.choice(sorted({_kind(name) for name in self.names}))
+        kind = self.random.choice(self.kinds)
         moment = self.random.choice([at for at, name in enumerate(self.names, 1) if _kind(name) == kind])
         root = Path(shutil.copytree(self.template, self.folder / f"killed-{number}"))
         code, told = run_here(root, moment, self.random.uniform(0.05, 0.95))
@@ -230,11 +288,40 @@ class Kills:
         return Killed(where, told["steps"] + after.get("steps", 0) - self.steps, lost)
 
 
+class TrainingKills:
+    """The same with one training alone, of which there can be many."""
+
+    def __init__(self, folder: Path, _template: Path, seed: int) -> None:
+        self.folder, self.random = folder, random.Random(seed)
+        preload()
+        self.whole = [train_here(folder / f"whole-{which}", which) for which in range(3)]
+        assert [code for code, _ in self.whole] == [0, 0, 0], "the undisturbed trainings failed"
+        self.steps = self.whole[0][1]["steps"]
+
+    def kill(self, number: int) -> Killed:
+        """Kill a training, let the next one finish, and compare."""
+        from graftwork.temporaries import sweep
+
+        which, folder = self.random.randrange(3), self.folder / f"killed-{number}"
+        whole = self.whole[which][1]
+        kind = self.random.choice(sorted({_kind(name) for name in whole["names"]}))
+        moment = self.random.choice([at for at, name in enumerate(whole["names"], 1) if _kind(name) == kind])
+        code, told = train_here(folder, which, moment, self.random.uniform(0.05, 0.95))
+        where = told["names"][-1] if code == -signal.SIGKILL else f"not killed at moment {moment}: exit code {code}"
+        sweep([(folder, 1)])
+        left = [str(path) for path in folder.rglob("*.tmp")]
+        code, after = train_here(folder, which)
+        same = code == 0 and after["result"] == whole["result"]
+        lost = left + ([] if same else [f"training {which} came to something else (exit code {code})"])
+        shutil.rmtree(folder)
+        return Killed(where, told["steps"] + after.get("steps", 0) - whole["steps"], lost)
+
+
 class RealKills:
     """The same with `graftwork run` as a process of its own, killed after a random time, alone or with its group."""
 
     def __init__(self, folder: Path, template: Path, seed: int) -> None:
-        self.folder, self.template, self.seed = folder, template, seed
+        self.folder, self.template = folder, template
         self.random = random.Random(seed)
         edit(self.template / "params.yaml", "engine: {device", "engine: {side_by_side: 2, device")
         self.whole = Path(shutil.copytree(template, folder / "whole"))
@@ -266,10 +353,17 @@ class RealKills:
         )  # fmt: skip
 
 
+MODES: dict[str, Any] = {"runs": Kills, "trainings": TrainingKills, "processes": RealKills}
+
+
 def _kind(name: str) -> str:
     """Return what a moment is one of: the operation, and what it is done to."""
     operation, _, path = name.partition(" ")
+    if path.endswith(".tmp") and operation == "in":
+        return "in YAML of DVC's run cache"
     parts = Path(path).parts
+    if parts and re.fullmatch("[0-9a-f]{16}", parts[0]):
+        return f"{operation} of a checkpoint"
     return f"{operation} {parts[0] if parts and operation not in ('in', 'step') else path}"
 
 
@@ -278,13 +372,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--real", action="store_true")
+    parser.add_argument("--what", choices=MODES, default="runs")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GRAFTWORK_CACHE"] = f"{folder}/cache"
-        template = make_workspace(Path(folder) / "template" / "workspace")
-        kills = (RealKills if options.real else Kills)(Path(folder), template, options.seed)
+        template = make_workspace(Path(folder) / "made" / "workspace")
+        kills = MODES[options.what](Path(folder), template, options.seed)
         kinds: Counter[str] = Counter()
         again, failed = [], 0
         for number in range(options.rounds):
@@ -297,7 +391,7 @@ def main() -> int:
             )
     print(f"{options.rounds} kills, {failed} with something lost; kinds: {dict(kinds.most_common())}")
     if again:
-        print(f"steps done again: {sum(again) / len(again):.1f} on average, {max(again)} at most, of {kills.steps}")
+        print(f"steps done again: {sum(again) / len(again):.1f} on average, {max(again)} at most")
     return int(failed > 0)
 
 

@@ -13,10 +13,12 @@ from pathlib import Path
 from graftwork.errors import DiskFullError, GraftworkError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# safetensors tells the number in words, NumPy that less was written than asked, torch and SQLite nothing but this.
-SAID = re.compile(
-    rf"\(os error ({'|'.join(map(str, FULL))})\)|\d+ requested and \d+ written|disk is full|failed writing file"
-)
+# safetensors tells the number in words, NumPy that less was written than asked; SQLite and torch have their own words.
+WORDS = (
+    rf"\(os error ({'|'.join(map(str, FULL))})\)", r"\d+ requested and \d+ written", "disk is full", "disk I/O error",
+    "failed writing file",
+)  # fmt: skip
+SAID = re.compile("|".join(WORDS))
 
 
 def means_full(error: BaseException) -> bool:
@@ -41,9 +43,11 @@ def disk_full(where: Path | str, error: BaseException) -> DiskFullError:
     free = "?"
     with suppress(OSError):
         free = f"{shutil.disk_usage(folder).free / 1e6:,.1f} MB"
+    failing = " or failing" if "I/O" in str(error) else ""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return DiskFullError(
-        f"The disk is full: {said}", where=str(where), expected=f"room for what is to be written; {free} are free",
+        f"The disk is full{failing}: {said}", where=str(where),
+        expected=f"room for what is to be written; {free} are free",
         fix="free some, or raise your quota (ulimit -f), and run again: it goes on where it was; old files are whole",
     )  # fmt: skip
 

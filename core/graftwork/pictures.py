@@ -35,12 +35,12 @@ def gains_png_url(metrics: Mapping[str, Any]) -> str:
     return _url(drawn)
 
 
-def curves_png_url(history: Path) -> str:
-    """Return a data URL: validation accuracy against epoch, a panel for each strategy of history.csv."""
-    histories: dict[str, list[dict[str, float]]] = {}
+def curves_png_url(history: Path, names: Sequence[str]) -> str:
+    """Return a data URL: validation accuracy against epoch in history.csv, a panel for each of the strategies."""
+    histories: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for row in _rows(history):
         name = row.pop("strategy")
-        histories.setdefault(name, []).append({key: float(value) for key, value in row.items()})
+        histories[name].append({key: float(value) for key, value in row.items()})
     with _picture("curves", 0.3 + 1.6 * curve_lines(histories, columns=PANELS)) as (figure, drawn):
         draw_curves(figure, histories, columns=PANELS)
         figure.supylabel("validation accuracy, %", fontsize="medium")
@@ -53,8 +53,8 @@ def confusion_png_url(confusion: Path) -> str:
     classes = list(dict.fromkeys(actual for actual, _ in pairs))
     classes += [name for name in dict.fromkeys(predicted for _, predicted in pairs) if name not in classes]
     counts = [[pairs[actual, predicted] for predicted in classes] for actual in classes]
-    height = min(WIDTH_INCHES, 1.6 + 0.42 * len(classes))
-    with _picture("confusion", height) as (figure, drawn):
+    side = min(0.42 * len(classes), WIDTH_INCHES - 1.8)
+    with _picture("confusion", 1.4 + side, 1.8 + side) as (figure, drawn):
         _draw_confusion(figure.add_subplot(), classes, counts)
     return _url(drawn)
 
@@ -79,7 +79,9 @@ def _draw_confusion(axes: Axes, classes: Sequence[str], counts: Counts) -> None:
 
 
 @contextmanager
-def _picture(salt: str, height_inches: float) -> Iterator[tuple[Figure, io.BytesIO]]:
+def _picture(
+    salt: str, height_inches: float, width_inches: float = WIDTH_INCHES
+) -> Iterator[tuple[Figure, io.BytesIO]]:  # fmt: skip
     """Yield an empty figure and what it is written to, as PNG, when the block ends well."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -87,7 +89,7 @@ def _picture(salt: str, height_inches: float) -> Iterator[tuple[Figure, io.Bytes
 
     drawn = io.BytesIO()
     with matplotlib.rc_context(style(salt)), any_glyphs():
-        figure = Figure(figsize=(WIDTH_INCHES, height_inches), dpi=DOTS, facecolor="white", layout="constrained")
+        figure = Figure(figsize=(width_inches, height_inches), dpi=DOTS, facecolor="white", layout="constrained")
         FigureCanvasAgg(figure)
         yield figure, drawn
         figure.savefig(drawn, format="png")

@@ -21,6 +21,8 @@ from graftwork.pictures import confusion_png_url, curves_png_url, gains_png_url
 from graftwork.verdicts import percent, size
 from graftwork_flows.partial import Partial
 
+WORDS = ("strategy", "verdict")  # columns that hold no figures
+
 
 def publish(layout: Layout) -> str:
     """Create the artifacts from report/ and return the verdict."""
@@ -96,7 +98,7 @@ def _summary(
 
 {lacking}
 
-{table(rows)}
+{table([_tied(row) for row in rows])}
 
 ![Test accuracy of each strategy: a dot for each seed, the mean with its interval]({gains})
 
@@ -120,12 +122,18 @@ The whole report: {as_code(page)}{"" if missing else " (`graftwork report --open
 """
 
 
+def _tied(row: dict[str, str]) -> dict[str, str]:
+    """Return a row whose figures can't be torn apart at the end of a line."""
+    return {key: text if key in WORDS else text.replace(" ", "\N{NO-BREAK SPACE}") for key, text in row.items()}
+
+
 def _pictures(layout: Layout, folder: Path, metrics: dict[str, Any]) -> list[str]:
     """Return the data URLs of accuracies, learning curves and confusion matrix."""
     history, confusion = folder / "history.csv", folder / "confusion.csv"
+    names = list(metrics["strategies"])  # in one order, so that a strategy has one colour
     return [
         _kept(layout, "gains", json.dumps(metrics["strategies"]), lambda: gains_png_url(metrics)),
-        _kept(layout, "curves", sha256_of_file(history), lambda: curves_png_url(history)),
+        _kept(layout, "curves", sha256_of_file(history) + json.dumps(names), lambda: curves_png_url(history, names)),
         _kept(layout, "confusion", sha256_of_file(confusion), lambda: confusion_png_url(confusion)),
     ]
 
@@ -155,7 +163,7 @@ def _row(name: str, found: dict[str, Any]) -> dict[str, str]:
     return {
         "strategy": name,
         "accuracy": percent(accuracy["mean"]),
-        "interval": f"{percent(accuracy['low'])} – {percent(accuracy['high'])}",
+        "interval": f"{100 * accuracy['low']:.1f} – {percent(accuracy['high'])}",
         "gain over scratch": f"{100 * gain['mean']:+.1f} {_range(gain)}" if gain else "–",
         "with test images": _range(gain["bootstrap"]) if gain else "–",
         "verdict": _verdict(gain) if gain else "control",

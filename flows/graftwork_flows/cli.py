@@ -53,6 +53,16 @@ def main() -> None:
     except BrokenPipeError:  # `graftwork plugins | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:  # outside of any stage
+        from graftwork.disk import disk_full, means_full
+
+        if debug or not means_full(error):
+            raise
+        from graftwork_flows.console import print_error
+
+        full = disk_full(Path.cwd(), error)
+        print_error(full)
+        sys.exit(full.exit_code)
 
 
 def _version(wanted: bool) -> None:

@@ -81,14 +81,12 @@ class StageLines(logging.Handler):
     """Print the flow's log records like LineProgress does, without Prefect's prefixes and remarks."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record under its stage's name; of Prefect's own remarks only that a stage was cached."""
+        """Print one record under its stage's name; of Prefect's own remarks none."""
         message = record.getMessage()
         stage = getattr(record, "task_run_name", "") or ""
         if record.levelno >= logging.ERROR:
             return  # the error is printed once, at the end
-        if message.startswith("Finished in state Cached"):
-            say(f"{stage:<22} cached")
-        elif not message.startswith(PREFECTS_OWN):
+        if not message.startswith(PREFECTS_OWN):
             say(f"{stage:<22} {message.removeprefix(f'{stage}: ')}" if stage else message)
 
 

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import chdir, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,8 @@ def run_pipeline(
         where.require_prefect()
         _run_alone(root, changes, recompute, wait_seconds, quiet)
 
-    _run(root, "transfer", parameters, alone, without_prefect=without_prefect, quiet=quiet)
+    goals = None if changes or recompute or runner else ()
+    _run(root, "transfer", parameters, alone, goals, without_prefect=without_prefect, quiet=quiet)
 
 
 def _runner(text: str) -> Runner:
@@ -95,7 +97,8 @@ def run_sweep(
         bring_up_to_date(root, GOALS, recompute=recompute, wait_seconds=wait_seconds, quiet=quiet)
         say("\n".join(read_json(Layout(root).sweep / "metrics.json")["verdict"]))
 
-    _run(root, "sweep", parameters, alone, without_prefect=without_prefect, quiet=quiet)
+    goals = None if recompute or runner else GOALS
+    _run(root, "sweep", parameters, alone, goals, without_prefect=without_prefect, quiet=quiet)
     if not quiet:
         say(f"report: {Layout(root).sweep / 'report.html'}")
 
@@ -116,7 +119,8 @@ def run_check(root: Path, *, recompute: bool, without_prefect: bool, wait_second
         found = check_of(run)
         say("\n".join([*([] if quiet else found.lines()), found.verdict()]))
 
-    _run(root, "check", parameters, alone, without_prefect=without_prefect, quiet=quiet)
+    goals = None if recompute else CHECKED
+    _run(root, "check", parameters, alone, goals, without_prefect=without_prefect, quiet=quiet)
 
 
 def bring_up_to_date(
@@ -165,13 +169,18 @@ def _forget(context: Context) -> None:
 
 
 def _run(
-    root: Path, flow: str, parameters: dict[str, Any], alone: Callable[[], None], *, without_prefect: bool, quiet: bool
-) -> None:
-    """Run a flow, after its server is up; or, where that isn't wanted or can't be, `alone`."""
+    root: Path, flow: str, parameters: dict[str, Any], alone: Callable[[], None], goals: Collection[str] | None, *,
+    without_prefect: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Run a flow, after its server is up; or, where that isn't wanted, needed or possible, `alone`.
+
+    `goals` are those of `settled`; None: there is something to do in any case.
+    """
     started = time.monotonic()
     with run_log(Layout(root), f"graftwork {'run' if flow == 'transfer' else flow}"):
-        ui = "" if without_prefect else _connect(root, quiet)
-        api = os.environ.get("PREFECT_API_URL", "")
+        idle = not without_prefect and goals is not None and settled(root, goals)
+        ui = "" if without_prefect or idle else _connect(root, quiet)
+        api = "" if idle else os.environ.get("PREFECT_API_URL", "")
         if not (ui or api):
             alone()
         elif not _run_flow(root, flow, parameters, quiet):
@@ -179,8 +188,18 @@ def _run(
             say(f"warning: the Prefect server at {shown} is gone: its record of this run stays open until the next one")
             alone()  # what was computed is recorded, and isn't computed again
         if not quiet:
-            say(f"UI: {ui}" if ui else "UI: none, run without Prefect")
+            say(f"UI: {ui}" if ui else f"UI: none, {'as there was nothing to do' if idle else 'run without Prefect'}")
             say(f"took {time.monotonic() - started:.1f} s")
+
+
+def settled(root: Path, goals: Collection[str]) -> bool:
+    """Tell whether every stage is as it is recorded: no server is started, and no flow run made, for nothing."""
+    from graftwork_flows.pipeline import Pipeline
+
+    with suppress(GraftworkError), chdir(root):
+        pipeline = Pipeline(root)
+        return not pipeline.changed(pipeline.nodes(goals))
+    return False
 
 
 def serve_flow(root: Path, name: str, cron: str) -> None:

@@ -6,6 +6,7 @@ DVC's run cache knows a stage before dvc.lock does, so that the one that was bei
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from graftwork.layout import Layout
 
 LOCKS = ("dvc.lock", "sweep/dvc.lock")
 AGAIN_SECONDS = 0.2  # another process may be writing
+RUNS_SECONDS, FILES_SECONDS = 1.0, 60.0  # without a byte, after which a temporary of DVC's is nobody's
 
 
 @contextmanager
@@ -44,6 +46,29 @@ def mend(layout: Layout) -> list[str]:
         (layout.root / ".dvc" / "tmp" / "rwlock").unlink()
         mended.append("DVC's lock")
     return mended
+
+
+def sweep_cache(cache: Path, files: Path) -> None:
+    """Remove what killed processes left half-written in DVC's cache, of which others may be writing other parts.
+
+    DVC takes the newest file of a stage's folder for what the stage made, half of one too: so it is waited for until it
+    is surely nobody's. Elsewhere a leftover only takes room, and may stay for a minute.
+    """
+    for torn in cache.glob("runs/*/*/.*.tmp"):
+        while _age_seconds(torn) < RUNS_SECONDS:
+            time.sleep(0.05)
+        torn.unlink(missing_ok=True)
+    for torn in (*files.glob(".*.tmp"), *files.glob("??/.*.tmp")):
+        if _age_seconds(torn) > FILES_SECONDS:
+            torn.unlink(missing_ok=True)
+
+
+def _age_seconds(path: Path) -> float:
+    """Return for how long nobody wrote to a file; for ever where there is none."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _put_back(copy: Path, lock: Path) -> None:

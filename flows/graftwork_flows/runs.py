@@ -121,6 +121,7 @@ def begin(
         pipeline = Pipeline(root, settings.remote.name)
         if settings.remote.used:
             pipeline.remote()
+        pipeline.sweep()
         _remove_former(layout, settings)
         nodes = pipeline.nodes(goals)
         run = Run(root, pipeline, nodes, stop, computing, force, asked_by=what)

@@ -131,6 +131,7 @@ def _stage_state(run: Run, node: Node, shown: set[str]) -> State[Any]:
     if outcome == "computed":
         progress.finish()
         return Completed(message="computed")
+    progress.log("cached")  # Prefect's own line on it doesn't say of which stage
     return Completed(name="Cached", message=CACHED[outcome])
 
 

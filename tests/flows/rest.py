@@ -65,7 +65,7 @@ class Api:
     def artifacts(self) -> dict[str, Any]:
         return {artifact["key"]: artifact for artifact in self.post("/artifacts/latest/filter", {})}
 
-    def wait_for(self, flow_run: str, seconds: float = 120, *states: str) -> Any:
+    def wait_for(self, flow_run: str, seconds: float = 300, *states: str) -> Any:
         """Return a flow run as soon as it has ended, or its state has one of these names."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

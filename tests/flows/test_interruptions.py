@@ -19,7 +19,7 @@ from graftwork.side_by_side import can_fork
 from graftwork_flows import lock_files
 from graftwork_flows.run_lock import run_lock
 from tests.flows.conftest import call, edit, environment, run
-from tests.kills import Kills, RealKills
+from tests.kills import Kills, RealKills, TrainingKills
 
 ROUNDS = int(os.environ.get("GRAFTWORK_KILLS", "4"))  # python -m tests.kills has more to say
 SEED = int(os.environ.get("GRAFTWORK_KILLS_SEED", random.randrange(10**6)))
@@ -37,6 +37,13 @@ def test_a_run_killed_at_any_moment_is_finished_by_the_next_to_the_bit(number: i
     killed = kills.kill(number)
     assert not killed.lost, f"killed {killed.where}; GRAFTWORK_KILLS_SEED={SEED} repeats it from its first kill on"
     assert killed.again is not None and killed.again <= 4  # an epoch's steps, where checkpoints are as near as here
+
+
+def test_a_training_killed_at_any_moment_is_finished_by_the_next_to_the_bit(tmp_path: Path) -> None:
+    kills = TrainingKills(tmp_path, tmp_path, SEED)
+    for number in range(5 * ROUNDS):
+        killed = kills.kill(number)
+        assert not killed.lost, f"killed {killed.where}; GRAFTWORK_KILLS_SEED={SEED} repeats it"
 
 
 @pytest.mark.slow
