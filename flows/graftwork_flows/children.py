@@ -95,8 +95,10 @@ def _start(
 
 
 def _listen(stream: IO[str] | None, take: Callable[[str], None]) -> None:
-    for line in stream or ():
-        take(line)
+    if stream is not None:
+        with stream:
+            for line in stream:
+                take(line)
 
 
 def _wait(children: list[_Child], lines: queue.Queue[str], progress: Progress) -> None:
@@ -117,7 +119,7 @@ def _wait(children: list[_Child], lines: queue.Queue[str], progress: Progress) -
 
 def _tell(line: str, progress: Progress) -> None:
     """Hand on a line of LineProgress: the stage's name, then a message, or a percentage and one."""
-    message = line[22:].strip() if len(line) > 22 else line.strip()
+    message = line.partition(" ")[2].strip()
     found = PERCENT.fullmatch(message)
     if found:
         progress.advance(int(found[1]) / 100, found[2])

@@ -14,6 +14,7 @@ from graftwork.errors import SettingsError
 from graftwork.hookspecs import hookimpl
 from graftwork.job import Trained
 from graftwork.settings import Engine
+from graftwork.shared_norms import SharedStatistics
 from graftwork.strategy import Step
 from graftwork.team import ALONE, Team
 from graftwork.training import train
@@ -160,3 +161,21 @@ def test_a_recorded_choice_doesnt_name_one_process() -> None:
     member = shared.shared_by(2)
     assert (member.threads, member.side_by_side, member.processes) == (1, 1, 2)
     assert shared.shared_by(1).processes == 1
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_shared_statistics_of_one_process_are_batch_normalisation(affine: bool) -> None:
+    images = torch.randn(6, 3, 4, 4, generator=torch.Generator().manual_seed(0)) + 2
+    norms = [torch.nn.BatchNorm2d(3, affine=affine, momentum=0.3) for _ in range(2)]
+    inputs = [images.clone().requires_grad_(True) for _ in norms]
+    plain = norms[0](inputs[0])
+    with SharedStatistics(lambda values: values):
+        shared = norms[1](inputs[1])
+        norms[1].eval()
+        assert torch.equal(norms[1](images), norms[1](images)), "evaluation is as ever"
+    assert torch.allclose(plain, shared, atol=1e-6)
+    for answer in (plain, shared):
+        answer.square().mul(torch.arange(3).view(1, -1, 1, 1)).sum().backward()
+    assert torch.allclose(inputs[0].grad, inputs[1].grad, atol=1e-5)
+    for one, other in zip(norms[0].buffers(), norms[1].buffers(), strict=True):
+        assert torch.allclose(one, other)

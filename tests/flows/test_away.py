@@ -19,6 +19,7 @@ from graftwork.errors import SettingsError, StateError
 from graftwork_flows.orders import Order, versions
 from graftwork_flows.runners import Runner
 from graftwork_flows.server import running_server
+from tests.conftest import ROOT
 from tests.flows.clusters import background, clone, cluster, free_port, wait_for_port
 from tests.flows.conftest import call, commit, edit, environment, run
 
@@ -188,9 +189,9 @@ def test_stages_run_on_process_workers_of_a_work_pool(
     folder, url = site
     homes = [clone(folder, tmp_path / f"clone-{number}") for number in (1, 2)]
     call(folder, "prefect", "work-pool", "create", "stages", "--type", "process")
-    call(
-        folder, "prefect", "--no-prompt", "deploy", "graftwork_flows.away:stage", "--name", "away", "--pool", "stages",
-    )  # fmt: skip
+    page = (ROOT / "docs" / "scaling.md").read_text()
+    (folder / "away.yaml").write_text(page[page.index("# away.yaml") :].partition("```")[0])
+    call(folder, "prefect", "--no-prompt", "deploy", "--prefect-file", "away.yaml", "--all")
     worker = ["prefect", "worker", "start", "--pool", "stages", "--type", "process", "--limit", "1"]
 
     def own(home: Path) -> dict[str, str]:
