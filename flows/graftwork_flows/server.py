@@ -90,7 +90,7 @@ def launch(root: Path) -> Server:
     with run_lock(root / ".prefect", "starting the Prefect server", wait_seconds=30):
         server = running_server(root) or _starting(root)
         if server is None:
-            server = _spawn(root, _free_port())
+            server = _spawn(root, _free_port(_last_port(root)))
             write_json(_state_file(root), {"port": server.port, "pid": server.pid, "started": time.time()})
         write_text(root / "prefect.toml", _toml(root, server))
     return server
@@ -189,9 +189,17 @@ def _starting(root: Path) -> Server | None:
     return server if fresh and _alive(server.pid) else None
 
 
-def _free_port() -> int:
-    """Return Prefect's usual port, or, where that is taken, any free one."""
-    for wanted in (USUAL_PORT, 0):
+def _last_port(root: Path) -> int:
+    """Return the port of a server that died: runs and workers still ask for it there."""
+    try:
+        return int(json.loads(_state_file(root).read_text(encoding="utf-8"))["port"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return USUAL_PORT
+
+
+def _free_port(wanted_most: int) -> int:
+    """Return the wanted port; where that is taken, Prefect's usual one, or any free one."""
+    for wanted in (wanted_most, USUAL_PORT, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
