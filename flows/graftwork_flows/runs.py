@@ -28,7 +28,7 @@ from graftwork_flows.pipeline import Node, Outcome, Pipeline
 from graftwork_flows.pushed import already_pushed, note_pushed
 from graftwork_flows.run_lock import run_lock
 from graftwork_flows.run_log import log, run_log
-from graftwork_flows.stopping import Stop, stop_on_signals
+from graftwork_flows.stopping import Stop, stop_at_once, stop_on_signals
 from graftwork_flows.sweep_graph import remove_orphan
 from graftwork_flows.teams import run_or_share
 
@@ -127,7 +127,8 @@ def begin(
         run = Run(root, pipeline, nodes, stop, computing, force, asked_by=what)
         changed = force or pipeline.changed(nodes)
         if changed and settings.remote.pull:
-            _pull(pipeline, [] if force else nodes, tell)
+            with stop_at_once(stop):
+                _pull(pipeline, [] if force else nodes, tell)
             changed = force or pipeline.changed(nodes)
         if changed:
             what_for = {"sweeping": "cells" in goals, "training": tuple(goals) != CHECKED}
@@ -136,7 +137,8 @@ def begin(
         if settings.log and run.outcomes.get("report", "unchanged") != "unchanged":
             enter(run.context, what, tell)
         if settings.remote.push and not stop.wanted:
-            _push(pipeline, layout, tell)
+            with stop_at_once(stop):
+                _push(pipeline, layout, tell)
 
 
 def _pull(pipeline: Pipeline, nodes: list[Node], tell: Callable[[str], None]) -> None:
