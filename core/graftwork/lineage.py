@@ -133,7 +133,10 @@ def _state(header: Header, matches: bool | None, record: RunRecord | None) -> tu
 def _steps(
     layout: Layout, locks: Mapping[str, LockedStage], last: LockedStage, records: list[RunRecord]
 ) -> tuple[Step, ...]:  # fmt: skip
-    """Return the stages that a stage hangs on, and itself, each after those before it."""
+    """Return the stages that a stage hangs on, and itself, each after those before it.
+
+    Without those of which dvc.lock has a later run: this file wasn't made of what that made.
+    """
     found: dict[str, Step] = {}
 
     def visit(stage: LockedStage) -> None:
@@ -152,7 +155,8 @@ def _steps(
         found[stage.name] = Step(stage.name, settings, made_of, made, engine, record, tuple(replaced))
 
     visit(last)
-    return tuple(found.values())
+    replaced = {path for step in found.values() for path in step.replaced}
+    return tuple(step for step in found.values() if not replaced & step.made.keys())
 
 
 def _engine(layout: Layout, stage: LockedStage) -> dict[str, Any] | None:

@@ -95,7 +95,7 @@ def _checkpoints(root: Path, layout: Layout, settings: Settings) -> Iterator[tup
     """
     stages = {f"source-{name}": f"pretrain@{name}" for name in settings.sources}
     stages |= {name: f"finetune@{name}" for name in settings.strategies}
-    folders = _children(layout.checkpoints())
+    folders = [folder for folder in _children(layout.checkpoints()) if size_of(folder)]
     changed = Pipeline(root).changed_stages() if folders else set()
     for folder in folders:
         if folder.name not in stages:

@@ -19,7 +19,7 @@ import warnings
 warnings.simplefilter("ignore")
 from pathlib import Path
 from mlflow import MlflowClient
-client = MlflowClient(Path("mlruns").absolute().as_uri())
+client = MlflowClient(f"sqlite:///{Path('mlruns/mlflow.db').absolute()}")
 (run,) = client.search_runs([client.get_experiment_by_name("graftwork").experiment_id])
 print(run.data.params["finetune.lr"], run.data.metrics["full_copy.accuracy.mean"], run.data.tags["chosen"])
 print(len(client.get_metric_history(run.info.run_id, "full_copy.seed_0.validation_accuracy")))
@@ -47,7 +47,7 @@ def test_a_run_is_entered_once_and_hangs_on_nothing(computed: Path) -> None:
     edit(computed / "params.yaml", "seed: 0\n", "seed: 0\nlog: [mlflow, dvclive]\n")
     call(computed, "graftwork", "run", "--without-prefect")
     assert (computed / "dvc.lock").read_bytes() == lock and not (computed / "mlruns").exists(), "nothing is new"
-    edit(computed / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 3")
+    edit(computed / "params.yaml", "evidence: {confidence: 0.95", "evidence: {confidence: 0.9")
     said = call(computed, "graftwork", "run", "--without-prefect")
     assert "entered into mlflow" in said and "entered into dvclive" in said
     found = subprocess.run(
@@ -55,23 +55,25 @@ def test_a_run_is_entered_once_and_hangs_on_nothing(computed: Path) -> None:
     ).stdout.splitlines()
     told = read_json(Layout(computed).report / "metrics.json")
     assert found[0] == f"0.01 {told['strategies']['full_copy']['accuracy']['mean']} {told['chosen']}"
-    assert int(found[1]) >= 3 and "report.html" in found[2]
+    assert int(found[1]) == 2 and "report.html" in found[2]
     live = read_json(computed / "dvclive" / "metrics.json")
     assert live["full_copy"]["accuracy"]["mean"] == told["strategies"]["full_copy"]["accuracy"]["mean"]
     assert (computed / "dvc.yaml").read_bytes() == graph and call(computed, "dvc", "exp", "list") == ""
     assert "up to date" in call(computed, "dvc", "status")
 
 
-@pytest.mark.parametrize("log", ["[{mlflow: {tracking_uri: 'http://127.0.0.1:9'}}]", "[{broken: {}}]"])
-def test_a_book_that_fails_is_a_warning(log: str, computed: Path) -> None:
-    if "mlflow" in log:
-        pytest.importorskip("mlflow")
+def test_a_book_that_fails_is_a_warning(computed: Path) -> None:
+    pytest.importorskip("mlflow")
     (computed / "strategies" / "own_log.py").write_text(
         "from dataclasses import dataclass\nfrom graftwork.hookspecs import hookimpl\n\n\n"
         "@dataclass(frozen=True)\nclass Broken:\n    def log(self, results):\n        raise OSError('on purpose')\n\n\n"
         "@hookimpl\ndef register_plugins(register):\n    register.log('broken', Broken)\n"
     )
-    edit(computed / "params.yaml", "seed: 0\n", f"seed: 0\nlog: {log}\n")
+    edit(
+        computed / "params.yaml",
+        "seed: 0\n",
+        "seed: 0\nlog: [broken, {mlflow: {tracking_uri: 'http://127.0.0.1:9'}}]\n",
+    )
     edit(computed / "params.yaml", "evidence: {confidence: 0.95", "evidence: {confidence: 0.9")
     environ = {**environment(), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     done = subprocess.run(
@@ -79,7 +81,8 @@ def test_a_book_that_fails_is_a_warning(log: str, computed: Path) -> None:
         capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "warning: the run wasn't entered into" in done.stderr and "Traceback" not in done.stderr
+    assert "warning: the run wasn't entered into broken: on purpose" in done.stderr
+    assert "warning: the run wasn't entered into mlflow" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_an_unknown_book_is_told_before_anything_runs(computed: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -15,6 +16,13 @@ from graftwork_flows.sandbox import sandbox
 from tests.flows.conftest import call, edit, run
 
 OLD = time.time() - 9 * 86_400
+
+
+@pytest.fixture
+def tidy(computed: Path) -> Path:
+    """A workspace in which everything has run, without the activations that this keeps."""
+    shutil.rmtree(Layout(computed).features, ignore_errors=True)
+    return computed
 
 
 def aged(path: Path, content: str | None = "x") -> Path:
@@ -45,57 +53,57 @@ def littered(workspace: Path) -> set[str]:
     return {f".graftwork/{name}" for name in private} | {"weights/.source.12345678.tmp"}
 
 
-def test_it_lists_first_and_removes_when_told_and_leaves_the_results(computed: Path) -> None:
-    expected = littered(computed)
-    assert {one.path for one in rubbish(computed)} == expected
-    said = call(computed, "graftwork", "clean")
+def test_it_lists_first_and_removes_when_told_and_leaves_the_results(tidy: Path) -> None:
+    expected = littered(tidy)
+    assert {one.path for one in rubbish(tidy)} == expected
+    said = call(tidy, "graftwork", "clean")
     assert "can go: graftwork clean --yes" in said
-    assert all((computed / path).exists() for path in expected)
-    assert "removed" in call(computed, "graftwork", "clean", "--yes")
-    assert not any((computed / path).exists() for path in expected)
-    assert list(rubbish(computed)) == []
-    assert "up to date" in call(computed, "dvc", "status")
-    call(computed, "graftwork", "verify")
+    assert all((tidy / path).exists() for path in expected)
+    assert "removed" in call(tidy, "graftwork", "clean", "--yes")
+    assert not any((tidy / path).exists() for path in expected)
+    assert list(rubbish(tidy)) == []
+    assert "up to date" in call(tidy, "dvc", "status")
+    call(tidy, "graftwork", "verify")
 
 
-def test_a_checkpoint_that_a_run_will_go_on_from_stays(computed: Path) -> None:
-    aged(Layout(computed).checkpoints("full_copy", "seed-0", "f", "newest") / "state.json")
-    edit(computed / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 3")
-    assert list(rubbish(computed)) == []
+def test_a_checkpoint_that_a_run_will_go_on_from_stays(tidy: Path) -> None:
+    aged(Layout(tidy).checkpoints("full_copy", "seed-0", "f", "newest") / "state.json")
+    edit(tidy / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 3")
+    assert list(rubbish(tidy)) == []
 
 
-def test_a_run_that_is_going_on_refuses(computed: Path) -> None:
-    expected = littered(computed)
-    with run_lock(Layout(computed).private, "a run of this test"):
-        done = run(computed, "graftwork", "clean", "--yes")
+def test_a_run_that_is_going_on_refuses(tidy: Path) -> None:
+    expected = littered(tidy)
+    with run_lock(Layout(tidy).private, "a run of this test"):
+        done = run(tidy, "graftwork", "clean", "--yes")
     assert done.returncode == 4 and "a run of this test" in done.stderr
-    assert all((computed / path).exists() for path in expected)
+    assert all((tidy / path).exists() for path in expected)
 
 
-def test_a_worktree_goes_only_when_no_run_holds_it(computed: Path) -> None:
-    with sandbox(computed, ["finetune.epochs=1"], "box") as box:
-        tree = Layout(computed).private / "worktrees" / "box"
-        assert list(rubbish(computed)) == [], "it is new"
+def test_a_worktree_goes_only_when_no_run_holds_it(tidy: Path) -> None:
+    with sandbox(tidy, ["finetune.epochs=1"], "box") as box:
+        tree = Layout(tidy).private / "worktrees" / "box"
+        assert list(rubbish(tidy)) == [], "it is new"
         os.utime(tree, (OLD, OLD))
         with run_lock(box.root / ".graftwork", "its run"):
-            assert list(rubbish(computed)) == []
-        assert [one.path for one in rubbish(computed)] == [".graftwork/worktrees/box"]
-        call(computed, "graftwork", "clean", "--yes")
-        assert not tree.exists() and "worktrees" not in call(computed, "git", "worktree", "list")
+            assert list(rubbish(tidy)) == []
+        assert [one.path for one in rubbish(tidy)] == [".graftwork/worktrees/box"]
+        call(tidy, "graftwork", "clean", "--yes")
+        assert not tree.exists() and "worktrees" not in call(tidy, "git", "worktree", "list")
 
 
-def test_prefects_history_and_dvcs_cache_go_on_request_alone(computed: Path) -> None:
-    aged(computed / ".prefect" / "prefect.db")
-    edit(computed / "params.yaml", "[full_copy, freeze]", "[full_copy, {freeze: {batch_norm: update}}]")
-    call(computed, "graftwork", "run", "--without-prefect")
-    before = len(list((computed / ".dvc" / "cache" / "files").rglob("*")))
-    assert "--history" in call(computed, "graftwork", "clean")
-    call(computed, "graftwork", "clean", "--yes")
-    assert (computed / ".prefect" / "prefect.db").exists()
-    call(computed, "graftwork", "clean", "--yes", "--history", "--cache")
-    assert not (computed / ".prefect" / "prefect.db").exists()
-    assert len(list((computed / ".dvc" / "cache" / "files").rglob("*"))) < before
-    call(computed, "graftwork", "verify")
+def test_prefects_history_and_dvcs_cache_go_on_request_alone(tidy: Path) -> None:
+    aged(tidy / ".prefect" / "prefect.db")
+    edit(tidy / "params.yaml", "[full_copy, freeze]", "[full_copy, {freeze: {batch_norm: update}}]")
+    call(tidy, "graftwork", "run", "--without-prefect")
+    before = len(list((tidy / ".dvc" / "cache" / "files").rglob("*")))
+    assert "--history" in call(tidy, "graftwork", "clean")
+    call(tidy, "graftwork", "clean", "--yes")
+    assert (tidy / ".prefect" / "prefect.db").exists()
+    call(tidy, "graftwork", "clean", "--yes", "--history", "--cache")
+    assert not (tidy / ".prefect" / "prefect.db").exists()
+    assert len(list((tidy / ".dvc" / "cache" / "files").rglob("*"))) < before
+    call(tidy, "graftwork", "verify")
 
 
 def test_outside_of_a_workspace_nothing_is_done(tmp_path: Path) -> None:
@@ -104,7 +112,7 @@ def test_outside_of_a_workspace_nothing_is_done(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights", "data/prepared", "report"])
-def test_no_output_of_dvc_is_ever_listed(name: str, computed: Path) -> None:
-    for path in sorted((computed / name).rglob("*")):
+def test_no_output_of_dvc_is_ever_listed(name: str, tidy: Path) -> None:
+    for path in sorted((tidy / name).rglob("*")):
         os.utime(path, (OLD, OLD))
-    assert list(rubbish(computed)) == []
+    assert list(rubbish(tidy)) == []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from graftwork.errors import SettingsError
+from graftwork.files import make_folder
 from graftwork.results import Results
 
 MOST_CHARACTERS = 500  # of a parameter, as MLflow's stores have it
@@ -13,7 +15,7 @@ BATCH = 500  # figures in a call
 
 @dataclass(frozen=True)
 class MLflow:
-    """Enter settings, figures, curves and the report into MLflow: the folder `mlruns`, or what `tracking_uri` names."""
+    """Enter settings, figures, curves and the report into MLflow: `mlruns/mlflow.db`, or what `tracking_uri` names."""
 
     experiment: str = "graftwork"
     tracking_uri: str | None = None
@@ -27,10 +29,15 @@ class MLflow:
             raise SettingsError(
                 "The log mlflow needs MLflow", where="params.yaml, key log", fix="pip install 'graftwork[mlflow]'"
             ) from None
-        uri = self.tracking_uri or (results.root / "mlruns").as_uri()
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it makes
+        folder = results.root / "mlruns"
+        if self.tracking_uri is None:
+            make_folder(folder)
+        uri = self.tracking_uri or f"sqlite:///{folder / 'mlflow.db'}"  # MLflow 3 gave its store of plain files up
         client = MlflowClient(uri)
         known = client.get_experiment_by_name(self.experiment)
-        experiment = known.experiment_id if known else client.create_experiment(self.experiment)
+        place = None if self.tracking_uri else folder.as_uri()
+        experiment = known.experiment_id if known else client.create_experiment(self.experiment, place)
         run = client.create_run(experiment, run_name=results.run).info.run_id
         now = int(client.get_run(run).info.start_time)
         figures = [Metric(name, value, now, 0) for name, value in results.figures.items()]
