@@ -129,10 +129,13 @@ def test_stopping_the_run_stops_the_workers_and_the_next_run_goes_on(site: tuple
 
 
 @pytest.mark.slow
-def test_a_cluster_on_this_machine_needs_no_remote_and_trains_a_sweeps_cells(workspace: Path) -> None:
-    pytest.importorskip("prefect_dask", reason="the extra dask isn't installed")
+@pytest.mark.parametrize(("runner", "package"), [("dask:2", "prefect_dask"), ("ray", "prefect_ray")])
+def test_a_cluster_on_this_machine_needs_no_remote_and_trains_a_sweeps_cells(
+    workspace: Path, runner: str, package: str
+) -> None:
+    pytest.importorskip(package, reason=f"the extra {runner.partition(':')[0]} isn't installed")
     try:
-        call(workspace, "graftwork", "sweep", "--runner", "dask:2")
+        call(workspace, "graftwork", "sweep", "--runner", runner)
         assert "up to date" in call(workspace, "dvc", "status", "sweep/dvc.yaml")
         cells = json.loads((workspace / "sweep" / "cells" / "source-full_copy.json").read_text())
         assert len(cells) == 4
