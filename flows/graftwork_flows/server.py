@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +158,17 @@ def silent_process(root: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return server.pid if _alive(server.pid) and not healthy(server.url) else None
+
+
+def require_reachable() -> None:
+    """Raise OSError where nobody listens at PREFECT_API_URL: Prefect itself would try again for a minute.
+
+    Behind a proxy that can't be told.
+    """
+    url = urllib.parse.urlsplit(os.environ.get("PREFECT_API_URL", ""))
+    if url.hostname and not (urllib.request.getproxies() and not url.hostname.startswith("127.")):
+        with socket.create_connection((url.hostname, url.port or (443 if url.scheme == "https" else 80)), timeout=2):
+            pass
 
 
 def _spawn(root: Path, port: int) -> Server:
