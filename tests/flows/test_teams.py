@@ -47,9 +47,8 @@ def test_a_setting_shares_every_training_of_a_run(computed: Path) -> None:
     }
     shared(computed)
     edit(computed / "params.yaml", "  freeze: [full_copy, freeze]\n", "")
-    said = call(computed, "dvc", "repro", "finetune@full_copy")
+    said = call(computed, "graftwork", "run", "--without-prefect")
     assert "2 processes" in said
-    call(computed, "graftwork", "run", "--without-prefect")
     assert json.loads((computed / "weights/engine/source.json").read_text())["processes"] == 2
     for path, tensors in alone.items():
         require_close(tensors, load_file(computed / path))
@@ -71,16 +70,15 @@ def started(folder: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     return process, sorted(psutil.Process(process.pid).children(), key=lambda one: one.environ()["RANK"])
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_process_that_dies_ends_the_training_within_seconds(computed: Path, victim: int) -> None:
+def test_a_process_that_dies_ends_the_training_within_seconds(computed: Path) -> None:
     shared(computed)
     process, members = started(computed)
     assert len(members) == 2
     began = time.monotonic()
-    members[victim].kill()
+    members[1].kill()
     _, said = process.communicate(timeout=30)
     assert process.returncode == 5, said
-    assert f"SIGKILL\n  where: process {victim + 1} of 2" in said and "Traceback" not in said
+    assert "SIGKILL\n  where: process 2 of 2" in said and "Traceback" not in said
     assert time.monotonic() - began < 15
     assert not psutil.wait_procs(members, timeout=5)[1]
 
