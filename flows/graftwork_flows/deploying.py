@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FILE = "prefect.yaml"
 FLOWS = ["transfer", "sweep", "check"]
 CRASHED = "graftwork: runs that went silent are crashed"
-SILENT_SECONDS = 90  # three heartbeats; the deployments ask for one in 30 seconds
+SILENT_SECONDS = 180  # of one heartbeat in 30: so long may a server be gone, and its runs not be taken for dead
 
 
 @dataclass(frozen=True)
