@@ -43,7 +43,7 @@ def disk_full(where: Path | str, error: BaseException) -> DiskFullError:
     free = "?"
     with suppress(OSError):
         free = f"{shutil.disk_usage(folder).free / 1e6:,.1f} MB"
-    failing = " or failing" if "I/O" in str(error) else ""
+    failing = " or failing" if "disk I/O error" in str(error) else ""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return DiskFullError(
         f"The disk is full{failing}: {said}", where=str(where),

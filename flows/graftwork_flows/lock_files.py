@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from graftwork.files import atomic_file
 from graftwork.layout import Layout
+from graftwork.temporaries import remove
 
 LOCKS = ("dvc.lock", "sweep/dvc.lock")
+DVC_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 AGAIN_SECONDS = 0.2  # another process may be writing
 RUNS_SECONDS, FILES_SECONDS = 1.0, 60.0  # without a byte, after which a temporary of DVC's is nobody's
 
@@ -61,6 +64,14 @@ def sweep_cache(cache: Path, files: Path) -> None:
     for torn in (*files.glob(".*.tmp"), *files.glob("??/.*.tmp")):
         if _age_seconds(torn) > FILES_SECONDS:
             torn.unlink(missing_ok=True)
+
+
+def sweep_outputs(outputs: Iterable[Path]) -> None:
+    """Remove DVC's temporaries beside and in outputs. To be called under DVC's lock, so that nobody is writing one."""
+    for folder in {place for output in outputs for place in (output, output.parent) if place.is_dir()}:
+        for entry in folder.iterdir():
+            if DVC_TEMPORARY.fullmatch(entry.name):
+                remove(entry)
 
 
 def _age_seconds(path: Path) -> float:

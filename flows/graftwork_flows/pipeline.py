@@ -22,7 +22,7 @@ from graftwork.errors import GraftworkError, StateError
 from graftwork.layout import Layout
 from graftwork_flows import exchange, parcels
 from graftwork_flows.exchange import Exchanged
-from graftwork_flows.lock_files import kept_whole, sweep_cache
+from graftwork_flows.lock_files import kept_whole, sweep_cache, sweep_outputs
 
 Outcome = Literal["computed", "unchanged", "restored"]
 RUN, SWEEP = "dvc.yaml", "sweep/dvc.yaml"  # the stage graphs of a workspace; the second hangs on the first
@@ -88,8 +88,13 @@ class Pipeline:
             ) from None
 
     def sweep(self) -> None:
-        """Remove what killed runs left half-written in DVC's cache. To be called by who holds the workspace."""
+        """Remove what killed runs of DVC's left half-written, in its cache and beside outputs.
+
+        To be called by who holds the workspace.
+        """
         sweep_cache(Path(self._repo.cache.legacy.path), Path(self._repo.cache.local.path))
+        with self._dvc():
+            sweep_outputs(Path(out.fs_path) for stage in self._repo.index.stages for out in stage.outs)
 
     def nodes(self, goals: Collection[str] = ()) -> list[Node]:
         """Return stages in an order in which they can run: all of dvc.yaml, or the goals and what they hang on.

@@ -120,22 +120,21 @@ def test_dvcs_own_torn_lock_doesnt_hold_up_the_next_run(computed: Path) -> None:
     assert done.returncode == 0 and "DVC's lock restored" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("most", "settings"),
+    ("most", "command", "hidden"),
     [
-        pytest.param(3_000, {}, id="fetch"),
-        pytest.param(40_000, {"mlp: {hidden: [16]}": "mlp: {hidden: [400]}"}, id="weights and checkpoints"),
-        pytest.param(80_000, {}, id="report"),
+        pytest.param(250_000, ("run", "--without-prefect", "--recompute"), "2000", id="weights and checkpoints"),
+        pytest.param(150_000, ("stage", "report"), "16", id="report"),
     ],
 )
 def test_a_disk_that_fills_up_ends_the_run_with_what_was_there_and_the_next_goes_on(
-    most: int, settings: dict[str, str], computed: Path
+    most: int, command: tuple[str, ...], hidden: str, computed: Path
 ) -> None:
     before = {path: path.read_bytes() for path in computed.glob("report/*") if path.is_file()}
-    for old, new in settings.items():
-        edit(computed / "params.yaml", old, new)
+    edit(computed / "params.yaml", "mlp: {hidden: [16]}", f"mlp: {{hidden: [{hidden}]}}")
     process = subprocess.run(
-        ["graftwork", "run", "--without-prefect", "--recompute"], cwd=computed, env=environment(), capture_output=True,
+        ["graftwork", *command], cwd=computed, env=environment(), capture_output=True,
         text=True, timeout=240, check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY)),
     )  # fmt: skip
