@@ -37,6 +37,10 @@ const [latest, longest] = [whole[0], whole.toSorted((a, b) => b.total_run_time -
 await shoot("prefect-run", `${address}/v2/runs/flow-run/${longest.id}`, { wait: drawn }); // it computed everything
 const failed = runs.find((one) => one.state_type === "FAILED" && one.name.startsWith("transfer-"));
 if (failed) await shoot("prefect-failed", `${address}/v2/runs/flow-run/${failed.id}`, { wait: drawn, height: 510 });
+if (failed) {
+  const partial = `file://${root}/.graftwork/reports/${failed.name}.html`;
+  await shoot("partial", partial, { width: 1100, height: 720 });
+}
 const [summary] = await api("/artifacts/filter", {
   artifacts: { flow_run_id: { any_: [latest.id] }, key: { any_: ["transfer-report"] } },
 });

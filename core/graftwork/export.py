@@ -55,9 +55,10 @@ def export(
     return found
 
 
-def as_record(found: Exported, release: Release, lineage: Lineage) -> dict[str, Any]:
+def as_record(found: Exported, release: Release, lineage: Lineage | None) -> dict[str, Any]:
     """Return graftwork.json: what the folder holds, the contract of its input, and how it came to be."""
-    return {**asdict(found), "contract": release.passport().model_dump(mode="json"), "lineage": asdict(lineage)}
+    contract = release.passport().model_dump(mode="json")
+    return {**asdict(found), "contract": contract, "lineage": asdict(lineage) if lineage else None}
 
 
 def _write_forms(

@@ -14,7 +14,7 @@ from graftwork.errors import StateError, listed
 from graftwork.evidence import Interval
 from graftwork.files import read_json
 from graftwork.layout import SPLITS
-from graftwork.lineage import Lineage, lineage_of
+from graftwork.lineage import Lineage
 from graftwork.markdown import Ready, environment
 from graftwork.provenance import Provenance, provenance
 from graftwork.release import Release
@@ -50,7 +50,7 @@ class Story:
     seeds: int
     confidence: float
     provenance: Provenance
-    lineage: Lineage
+    lineage: Lineage | None = None  # how its weights came to be, step by step
 
 
 def tell(context: Context, release: Release) -> Story:
@@ -78,7 +78,6 @@ def tell(context: Context, release: Release) -> Story:
         seeds=len(figures["accuracy"]["per_seed"]),
         confidence=settings.evidence.confidence,
         provenance=provenance(layout.root),
-        lineage=lineage_of(layout, layout.tuned(release.strategy) / f"seed-{release.seed}.safetensors"),
     )
 
 

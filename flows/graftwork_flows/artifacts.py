@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,8 @@ from graftwork.pictures import confusion_png_url, curves_png_url, gains_png_url
 from graftwork.verdicts import percent, size
 from graftwork_flows.partial import Partial
 
-WORDS = ("strategy", "verdict")  # columns that hold no figures
+TORN = re.compile(r"(?<=[\d,–]) (?=[%\\+−\-–\dkMGb])")  # where a figure in a narrow cell would be torn apart
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def publish(layout: Layout) -> str:
@@ -98,7 +100,7 @@ def _summary(
 
 {lacking}
 
-{table([_tied(row) for row in rows])}
+{TORN.sub(NO_BREAK, table(rows))}
 
 ![Test accuracy of each strategy: a dot for each seed, the mean with its interval]({gains})
 
@@ -120,11 +122,6 @@ Test images under {escaped(metrics["chosen"])}, the strategy that validation cho
 
 The whole report: {as_code(page)}{"" if missing else " (`graftwork report --open`)"}
 """
-
-
-def _tied(row: dict[str, str]) -> dict[str, str]:
-    """Return a row whose figures can't be torn apart at the end of a line."""
-    return {key: text if key in WORDS else text.replace(" ", "\N{NO-BREAK SPACE}") for key, text in row.items()}
 
 
 def _pictures(layout: Layout, folder: Path, metrics: dict[str, Any]) -> list[str]:

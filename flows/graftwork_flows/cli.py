@@ -371,7 +371,7 @@ def serve(
     name: Annotated[str, typer.Option(help="The deployment's name.")] = "scheduled",
 ) -> None:
     """Run on a schedule until stopped; runs can also be started from the UI's form."""
-    from graftwork_flows.launch import serve_flow
+    from graftwork_flows.flow_runs import serve_flow
 
     serve_flow(workspace.resolve(), name, cron)
 

@@ -86,13 +86,15 @@ class StageLines(logging.Handler):
         stage = getattr(record, "task_run_name", "") or ""
         if record.levelno >= logging.ERROR:
             return  # the error is printed once, at the end
-        if not message.startswith(PREFECTS_OWN):
+        if message.startswith("warning: "):
+            teller(quiet=True)(message)
+        elif self.level <= logging.INFO and not message.startswith(PREFECTS_OWN):
             say(f"{stage:<22} {message.removeprefix(f'{stage}: ')}" if stage else message)
 
 
 def listen_to_flow(quiet: bool) -> None:
     """Let StageLines print the records of flow and task runs, and nothing else do so."""
-    handler = StageLines(level=logging.CRITICAL if quiet else logging.INFO)
+    handler = StageLines(level=logging.WARNING if quiet else logging.INFO)
     for name in ("prefect.task_runs", "prefect.flow_runs"):
         logger = logging.getLogger(name)
         logger.handlers = [h for h in logger.handlers if type(h).__name__ == "APILogHandler"] + [handler]

@@ -21,6 +21,7 @@ from prefect.states import Crashed
 from graftwork.files import write_json
 from graftwork.layout import Layout
 from graftwork.processes import process_of, this_process
+from graftwork_flows.server import running_server
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -39,18 +40,19 @@ def note_flow_run(root: Path) -> None:
     try:
         report_crashed(root)
         place = _notes(root) / f"{context.flow_run.id}.json"
-        write_json(place, {"process": str(this_process()), "api": _api()})
+        write_json(place, {"process": str(this_process()), "api": _api(root)})
     except Exception as error:  # of the network, of the disk: no reason not to compute
         get_run_logger().warning("runs that died before couldn't be looked for: %s", error)
 
 
 def report_crashed(root: Path) -> None:
     """Set to Crashed what this server takes for running, and whose process, of this machine, is no more."""
+    api = _api(root)
     for note in sorted(_notes(root).glob("*.json")):
         with suppress(OSError, ValueError, KeyError, TypeError), get_client(sync_client=True) as client:
             stored = json.loads(note.read_text(encoding="utf-8"))
             process = process_of(stored["process"])
-            if stored["api"] == _api() and process is not None and _settled(client, UUID(note.stem), process.dead):
+            if stored["api"] == api and process is not None and _settled(client, UUID(note.stem), process.dead):
                 note.unlink()
 
 
@@ -81,5 +83,7 @@ def _notes(root: Path) -> Path:
     return Layout(root).private / "flow_runs"
 
 
-def _api() -> str:
-    return os.environ.get("PREFECT_API_URL", "")
+def _api(root: Path) -> str:
+    """Return the server's address; nothing for the workspace's own, which may come back on another port."""
+    url, own = os.environ.get("PREFECT_API_URL", ""), running_server(root)
+    return "" if own is not None and own.url == url else url

@@ -17,7 +17,7 @@ from graftwork.params_file import load_settings
 from graftwork.workspace import PARAMS
 from graftwork.yaml_source import YamlSource, read_yaml
 from graftwork_flows.console import say
-from graftwork_flows.launch import require_server
+from graftwork_flows.flow_runs import require_server
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graftwork.errors import StateError
+from graftwork.errors import GraftworkError, StateError
 
 RUN_CACHE_ENTRY = re.compile(r"runs/[0-9a-f]{2}/([0-9a-f]{64})/([0-9a-f]{64})")  # others are half-written
 RECORD = re.compile(r"runs/[0-9A-Za-z_-]+\.json")  # of who computed what
@@ -95,7 +95,7 @@ def explained(what: str) -> Iterator[None]:
     with listening() as reasons:
         try:
             yield
-        except StateError:
+        except GraftworkError:
             raise
         except Exception as error:  # an S3 client, a file system …
             why = reasons.first or f"{type(error).__name__}: {error}"

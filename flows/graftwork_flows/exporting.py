@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from graftwork.errors import TrainingError
 from graftwork.export import Exported, Format, export
+from graftwork.lineage import lineage_of
 from graftwork.model_card import tell
 from graftwork.release import choose_release
 from graftwork.workspace import open_workspace
@@ -25,7 +26,8 @@ def print_export(
     context = open_workspace(root)
     release = choose_release(context, strategy, seed)
     folder = (to or root / "exported" / release.strategy).absolute()
-    story = tell(context, release)
+    file = context.layout.tuned(release.strategy) / f"seed-{release.seed}.safetensors"
+    story = replace(tell(context, release), lineage=lineage_of(context.layout, file))
     try:
         found = export(release, story, context.registry, wanted, folder, force=force)
     except (OSError, SafetensorError) as error:

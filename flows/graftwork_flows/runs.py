@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -13,22 +12,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from graftwork.errors import FEW, GraftworkError, StateError, listed
+from graftwork.errors import GraftworkError
 from graftwork.faults import as_told
 from graftwork.layout import Layout
 from graftwork.params_file import load_settings
 from graftwork.progress import Progress
-from graftwork.settings import Settings
 from graftwork.stages import SHARED, Context
-from graftwork.workspace import PARAMS, check_before_run, open_workspace, sweep_leftovers
-from graftwork_flows import lock_files
+from graftwork.workspace import PARAMS, check_before_run, open_workspace
 from graftwork_flows.books import enter
 from graftwork_flows.console import say
+from graftwork_flows.leftovers import recovered, remove_former
 from graftwork_flows.pipeline import Node, Outcome, Pipeline
-from graftwork_flows.pushed import already_pushed, note_pushed
+from graftwork_flows.remote import pull_before, push_after
 from graftwork_flows.run_lock import run_lock
 from graftwork_flows.run_log import log, run_log
-from graftwork_flows.stopping import Stop, stop_on_signals
+from graftwork_flows.stopping import Stop, stop_at_once, stop_on_signals
 from graftwork_flows.sweep_graph import remove_orphan
 from graftwork_flows.teams import run_or_share
 
@@ -116,64 +114,34 @@ def begin(
     ):
         if settings.sweep is None:
             remove_orphan(root)
-        if found := _recovered(layout, former):
+        if found := recovered(layout, former):
             tell(f"warning: {found}")
         pipeline = Pipeline(root, settings.remote.name)
         if settings.remote.used:
             pipeline.remote()
         pipeline.sweep()
-        _remove_former(layout, settings)
+        remove_former(layout, settings)
         nodes = pipeline.nodes(goals)
         run = Run(root, pipeline, nodes, stop, computing, force, asked_by=what)
-        changed = force or pipeline.changed(nodes)
-        if changed and settings.remote.pull:
-            _pull(pipeline, [] if force else nodes, tell)
-            changed = force or pipeline.changed(nodes)
-        if changed:
+        if _has_work(run, settings.remote.pull, tell):
             what_for = {"sweeping": "cells" in goals, "training": tuple(goals) != CHECKED}
             computing.submit(lambda: check_before_run(run.context, **what_for)).result()
         yield run
         if settings.log and run.outcomes.get("report", "unchanged") != "unchanged":
             enter(run.context, what, tell)
         if settings.remote.push and not stop.wanted:
-            _push(pipeline, layout, tell)
+            with stop_at_once(stop):
+                push_after(pipeline, layout, tell)
 
 
-def _pull(pipeline: Pipeline, nodes: list[Node], tell: Callable[[str], None]) -> None:
-    """Bring what is missing here from the remote; one that fails is no reason not to compute."""
-    try:
-        found = pipeline.pull(nodes)
-    except StateError as error:
-        tell(f"warning: {error.what}. Going on with what is here")
-        return
-    if found.outputs:
-        tell(f"pulled {found.outputs} outputs from {pipeline.remote()}")
-    if found.missing:
-        tell(f"not at the remote: {listed(found.missing, FEW)}")
-
-
-def _push(pipeline: Pipeline, layout: Layout, tell: Callable[[str], None]) -> None:
-    """Bring what is recorded to the remote, unless it was; finished stages also where others failed."""
-    remote = pipeline.remote()
-    if already_pushed(layout, remote):
-        return
-    try:
-        found = pipeline.push()
-    except StateError as error:
-        tell(f"warning: {error.what}. The results are kept here; the next run pushes them")
-        return
-    note_pushed(layout, remote)
-    tell(f"pushed {found.outputs} files to {remote}")
-
-
-def _recovered(layout: Layout, former: str) -> str:
-    """Mend what killed runs left, and return a sentence on it; nothing where there was none."""
-    swept = sweep_leftovers(layout)
-    mended = lock_files.mend(layout)
-    if not (former or swept or mended):
-        return ""
-    what = [f"{len(swept)} half-written files removed" if swept else "", *(f"{name} restored" for name in mended)]
-    return ", ".join(filter(None, [f"{former} died: going on from what it left" if former else "", *what]))
+def _has_work(run: Run, pulls: bool, tell: Callable[[str], None]) -> bool:
+    """Tell whether there is anything to compute, or to restore, once what a remote has is here."""
+    changed = run.force or run.pipeline.changed(run.nodes)
+    if changed and pulls:
+        with stop_at_once(run.stop):
+            pull_before(run.pipeline, [] if run.force else run.nodes, tell)
+        changed = run.force or run.pipeline.changed(run.nodes)
+    return changed
 
 
 def _computing_thread() -> Executor:
@@ -201,24 +169,3 @@ def run_plainly(run: Run, progress: Callable[[str], Progress]) -> None:
             continue
         if outcome != "computed":
             reporter.log(f"{outcome}")
-
-
-def _remove_former(layout: Layout, settings: Settings) -> None:
-    """Take outputs of strategies, sources and cells that are no longer in params.yaml out of the workspace.
-
-    DVC's cache keeps them; lying about, they would count as something that the report is made of.
-    """
-    strategies, sources = set(settings.strategies), set(settings.sources)
-    swept = settings.sweep.strategies if settings.sweep else ()
-    known = settings.data.keys() | settings.imports.keys()
-    cells = {layout.cells(source, name).stem for source in sources for name in swept}
-    for example, names in (
-        (layout.start("x"), strategies), (layout.tuned("x"), strategies),
-        (layout.score("x"), sources), (layout.trunk_features("x"), sources), (layout.cells("x", "y"), cells),
-        (layout.engine("x"), known), (layout.engine_figures("x"), known),
-    ):  # fmt: skip
-        for path in example.parent.iterdir() if example.parent.is_dir() else ():
-            if path.is_dir() and path.name not in names:
-                shutil.rmtree(path)
-            elif path.suffix == ".json" and path.stem not in names:
-                path.unlink()

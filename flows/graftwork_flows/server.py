@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,7 @@ def launch(root: Path) -> Server:
     with run_lock(root / ".prefect", "starting the Prefect server", wait_seconds=30):
         server = running_server(root) or _starting(root)
         if server is None:
-            server = _spawn(root, _free_port())
+            server = _spawn(root, _free_port(_last_port(root)))
             write_json(_state_file(root), {"port": server.port, "pid": server.pid, "started": time.time()})
         write_text(root / "prefect.toml", _toml(root, server))
     return server
@@ -159,6 +160,17 @@ def silent_process(root: Path) -> int | None:
     return server.pid if _alive(server.pid) and not healthy(server.url) else None
 
 
+def require_reachable() -> None:
+    """Raise OSError where nobody listens at PREFECT_API_URL: Prefect itself would try again for a minute.
+
+    Behind a proxy that can't be told.
+    """
+    url = urllib.parse.urlsplit(os.environ.get("PREFECT_API_URL", ""))
+    if url.hostname and not (urllib.request.getproxies() and not url.hostname.startswith("127.")):
+        with socket.create_connection((url.hostname, url.port or (443 if url.scheme == "https" else 80)), timeout=2):
+            pass
+
+
 def _spawn(root: Path, port: int) -> Server:
     make_folder(root / ".prefect")
     own = {
@@ -189,9 +201,17 @@ def _starting(root: Path) -> Server | None:
     return server if fresh and _alive(server.pid) else None
 
 
-def _free_port() -> int:
-    """Return Prefect's usual port, or, where that is taken, any free one."""
-    for wanted in (USUAL_PORT, 0):
+def _last_port(root: Path) -> int:
+    """Return the port of a server that died: runs and workers still ask for it there."""
+    try:
+        return int(json.loads(_state_file(root).read_text(encoding="utf-8"))["port"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return USUAL_PORT
+
+
+def _free_port(wanted_most: int) -> int:
+    """Return the wanted port; where that is taken, Prefect's usual one, or any free one."""
+    for wanted in (wanted_most, USUAL_PORT, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

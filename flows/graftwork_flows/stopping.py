@@ -10,6 +10,8 @@ from types import FrameType
 
 from graftwork.errors import Interrupted
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
 
 class Stop:
     """Whether the run shall end, and by which signal."""
@@ -53,7 +55,7 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.getsignal(number) for number in STOPPING}
 
     def handle(number: int, _frame: FrameType | None) -> None:
         stop.want(signal.Signals(number))
@@ -62,6 +64,25 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
 
     for number in former:
         signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def stop_at_once(stop: Stop) -> Iterator[None]:
+    """Let SIGINT or SIGTERM raise Interrupted in this block, which is at work in a library that looks at no `stop`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        stop.want(signal.Signals(number))
+        raise stop.error()
+
+    former = {number: signal.signal(number, handle) for number in STOPPING}
     try:
         yield
     finally:

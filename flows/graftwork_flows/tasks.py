@@ -28,6 +28,7 @@ from graftwork_flows.partial import missing_strategies, report_without
 from graftwork_flows.pipeline import Node
 from graftwork_flows.runners import AT_ONCE, Runner, going_out
 from graftwork_flows.runs import CHECKED, Run, begin
+from graftwork_flows.server import require_reachable
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 UPDATE_SECONDS = 2.0  # each update of a progress artifact is a request
@@ -78,6 +79,7 @@ def run_stages(
 def _published(root: Path, publish: Callable[[Layout], str]) -> str:
     """Publish what came out and return the verdict; a server that is gone takes nothing from a run that is done."""
     try:
+        require_reachable()
         return publish(Layout(root))
     except GraftworkError:
         raise
@@ -192,7 +194,7 @@ class TaskProgress:
         self._log = get_run_logger()
         self._artifact: Any = None
         self._told_at = 0.0
-        self._heard = True  # by a server
+        self._warned = False
 
     def log(self, message: str) -> None:
         """Log a line."""
@@ -217,15 +219,15 @@ class TaskProgress:
             self._show(100.0)
 
     def _show(self, percent: float) -> None:
-        """Show the progress; a server that is gone is no reason to stop computing."""
-        if not self._heard:
-            return
+        """Show the progress; a server that is gone is no reason to stop computing, or to wait for it."""
         try:
+            require_reachable()
             if self._artifact is None:
                 key = "progress-" + self._stage.replace("@", "-").replace("_", "-")
                 self._artifact = create_progress_artifact(percent, key=key, description=f"Training in {self._stage}")
             else:
                 update_progress_artifact(self._artifact, percent)
         except Exception as error:
-            self._heard = False
-            self._log.warning("%s: Prefect doesn't take its progress any more: %s", self._stage, error)
+            if not self._warned:
+                self._log.warning("%s: Prefect's server doesn't take the progress: %s", self._stage, error)
+            self._warned = True

@@ -55,7 +55,9 @@ class Api:
         return self.get(f"/flow_runs/{flow_run}")
 
     def tasks(self, flow_run: str) -> dict[str, str]:
-        found = self.post("/task_runs/filter", {"flow_runs": {"id": {"any_": [flow_run]}}})
+        """Return the state of every task; of one that was retried, the last."""
+        of_run = {"flow_runs": {"id": {"any_": [flow_run]}}, "sort": "EXPECTED_START_TIME_ASC"}
+        found = self.post("/task_runs/filter", of_run)
         return {task["name"]: task["state_name"] for task in found}
 
     def logs(self, flow_run: str) -> str:

@@ -85,7 +85,7 @@ def worker(site: Path, api: Api, tmp_path_factory: pytest.TempPathFactory) -> It
         )  # fmt: skip
         yield process
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        process.wait(timeout=120)
 
 
 def assert_once(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from graftwork.errors import StateError
+from graftwork.errors import Interrupted, StateError
 from graftwork.layout import Layout
 from graftwork_flows.runs import begin, run_plainly
 from tests.flows.conftest import call, commit, edit, run
@@ -134,6 +135,20 @@ def test_an_interrupted_run_pushes_nothing(stored: Path, tmp_path: Path) -> None
     with begin(stored) as going:
         going.stop.want(signal.SIGTERM)
     assert not Layout(stored).pushed.exists() and not (tmp_path / "store").exists()
+
+
+def test_a_signal_ends_a_push_at_once_and_the_next_run_pushes(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(repo: object, private: Path) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("graftwork_flows.exchange.push_all", endless)
+        before = time.monotonic()
+        with pytest.raises(Interrupted) as stopped:
+            exchange(stored, PUSHES)
+    assert stopped.value.exit_code == 143 and time.monotonic() - before < 50
+    assert exchange(stored, PUSHES)[1][0].startswith("pushed ")
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ CASES: list[tuple[str, Callable[[Path], None], int]] = [
     ("--version", nothing, 0), ("--help", nothing, 0), ("nonsense", nothing, 2), ("run --nonsense", nothing, 2),
     ("run --without-prefect", no_data, 3), ("run --without-prefect", no_dvc, 4), ("run", misspelt, 2),
     ("run --strategy nope", nothing, 2), ("measure", no_settings, 2), ("measure", no_dvc, 4),
-    ("score", nothing, 4), ("score", no_settings, 2), ("recommend", nothing, 4),
+    ("score", no_data, 3), ("score", no_settings, 2), ("recommend", no_data, 3),
     ("sweep --without-prefect", misspelt, 2),
     ("sweep --without-prefect", no_data, 3), ("stage fetch target", no_data, 3), ("stage fetch nope", nothing, 4),
     ("report", nothing, 4), ("export", nothing, 4), ("export --strategy nope", nothing, 2),

@@ -17,7 +17,7 @@ from tests.flows.conftest import call, edit, environment, run
 from tests.flows.test_flow import Api
 
 pytestmark = pytest.mark.slow
-LONG = ("finetune: {epochs: 2", "finetune: {epochs: 600")
+LONG = ("finetune: {epochs: 2", "finetune: {epochs: 100")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,8 @@ def site(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 def started(site: Path) -> tuple[subprocess.Popen[str], list[str]]:
     """Return a run that has begun to fine-tune, and what it said till then."""
     process = subprocess.Popen(
-        ["graftwork", "run"], cwd=site, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ["graftwork", "run"], cwd=site, env={**environment(), "PREFECT_CLIENT_MAX_RETRIES": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert process.stdout is not None
     said = []
@@ -65,7 +66,7 @@ def test_a_run_whose_server_is_killed_completes_and_says_so(site: Path) -> None:
 
 
 def test_a_run_that_is_killed_is_marked_crashed_by_the_next_and_so_are_its_tasks(site: Path) -> None:
-    edit(site / "params.yaml", "finetune: {epochs: 600", "finetune: {epochs: 601")
+    edit(site / "params.yaml", "finetune: {epochs: 100", "finetune: {epochs: 101")
     process, _ = started(site)
     process.kill()
     process.wait()
