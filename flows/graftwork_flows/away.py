@@ -22,9 +22,12 @@ ASK_SECONDS = 5.0  # between two looks at whether the run shall go on
 
 
 @task(name="away", task_run_name="{stage}, away", cache_policy=NO_CACHE, persist_result=False)
-def stage_task(stage: str, order: dict[str, Any]) -> dict[str, Any]:
+def stage_task(stage: str, order: dict[str, Any]) -> dict[str, Any] | State[Any]:
     """Carry out an order on this worker, and return what came of it; a task of the run that gave it."""
-    return _carry_out(stage, order, _flow_run_id())
+    try:
+        return _carry_out(stage, order, _flow_run_id())
+    except Interrupted as error:
+        return Cancelled(message=str(error))
 
 
 @flow(name="stage", flow_run_name="{stage}", validate_parameters=False)
