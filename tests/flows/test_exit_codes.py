@@ -50,6 +50,10 @@ def no_dvc(root: Path) -> None:
     shutil.rmtree(root / ".dvc")
 
 
+def no_deployments(root: Path) -> None:
+    (root / "prefect.yaml").unlink()
+
+
 def picture(root: Path) -> None:
     (root / "a.png").write_text("<html>")
 
@@ -66,6 +70,7 @@ CASES: list[tuple[str, Callable[[Path], None], int]] = [
     ("plugins", nothing, 0), ("plugins", misspelt, 0), ("schema", nothing, 0), ("init .", nothing, 4),
     ("init x --source y", nothing, 2), ("serve", misspelt, 2), ("server status", nothing, 0),
     ("server stop", nothing, 0),
+    ("check --without-prefect", no_data, 3), ("deploy", no_deployments, 4), ("deploy", misspelt, 2),
     ("lineage nope", nothing, 4), ("lineage params.yaml", nothing, 3), ("verify", nothing, 4), ("verify", no_dvc, 4),
     ("doctor", nothing, 0), ("doctor", no_dvc, 4), ("clean", nothing, 0), ("clean", no_settings, 2),
 ]  # fmt: skip
@@ -92,5 +97,5 @@ def test_every_command_keeps_to_the_table(
 def test_every_command_has_a_case() -> None:
     import typer.main
 
-    commands = set(typer.main.get_group(app).commands)
+    commands = {name for name, command in typer.main.get_group(app).commands.items() if not command.hidden}
     assert commands <= {command.split()[0] for command, _, _ in CASES}
