@@ -78,12 +78,8 @@ class Server:
 
 def running_server(root: Path) -> Server | None:
     """Return the workspace's server, if it is up."""
-    try:
-        stored = json.loads(_state_file(root).read_text(encoding="utf-8"))
-        server = Server(int(stored["port"]), int(stored["pid"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return server if _alive(server.pid) and healthy(server.url) else None
+    server, _ = _stored(root)
+    return server if server and _alive(server.pid) and healthy(server.url) else None
 
 
 def launch(root: Path) -> Server:
@@ -152,12 +148,8 @@ def healthy(url: str) -> bool:
 
 def silent_process(root: Path) -> int | None:
     """Return the process that was started as the workspace's server and lives, but doesn't answer."""
-    try:
-        stored = json.loads(_state_file(root).read_text(encoding="utf-8"))
-        server = Server(int(stored["port"]), int(stored["pid"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return server.pid if _alive(server.pid) and not healthy(server.url) else None
+    server, _ = _stored(root)
+    return server.pid if server and _alive(server.pid) and not healthy(server.url) else None
 
 
 def require_reachable() -> None:
@@ -192,21 +184,23 @@ def _spawn(root: Path, port: int) -> Server:
 
 def _starting(root: Path) -> Server | None:
     """Return a server that was spawned a moment ago and may still come up."""
+    server, started = _stored(root)
+    return server if server and time.time() - started < START_SECONDS and _alive(server.pid) else None
+
+
+def _stored(root: Path) -> tuple[Server | None, float]:
+    """Return the server that was started last, alive or not, and when that was."""
     try:
         stored = json.loads(_state_file(root).read_text(encoding="utf-8"))
-        fresh = time.time() - float(stored["started"]) < START_SECONDS
-        server = Server(int(stored["port"]), int(stored["pid"]))
+        return Server(int(stored["port"]), int(stored["pid"])), float(stored["started"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return server if fresh and _alive(server.pid) else None
+        return None, 0.0
 
 
 def _last_port(root: Path) -> int:
     """Return the port of a server that died: runs and workers still ask for it there."""
-    try:
-        return int(json.loads(_state_file(root).read_text(encoding="utf-8"))["port"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return USUAL_PORT
+    server, _ = _stored(root)
+    return server.port if server else USUAL_PORT
 
 
 def _free_port(wanted_most: int) -> int:

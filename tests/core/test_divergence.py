@@ -15,10 +15,10 @@ from graftwork.divergence import MOST_HALVINGS
 from graftwork.errors import Interrupted, TrainingError
 from graftwork.hookspecs import hookimpl
 from graftwork.job import Job
-from graftwork.progress import Quiet
 from graftwork.strategy import Phase, Step, TargetModel
 from graftwork.training import train
 from tests.core import tiny
+from tests.core.progresses import Heard, Stopping
 
 
 @dataclass(frozen=True)
@@ -123,13 +123,6 @@ def test_it_gives_up_after_so_many_halvings_and_keeps_the_last_good_weights(tmp_
 
 
 def test_it_goes_back_to_the_epoch_with_the_lowest_loss_of_the_phase(tmp_path: Path) -> None:
-    class Late(Quiet):
-        def __init__(self) -> None:
-            self.logs: list[str] = []
-
-        def log(self, message: str) -> None:
-            self.logs.append(message)
-
     @dataclass(frozen=True)
     class Rising:
         """Makes an epoch's loss rise before it breaks, as a loss that explodes does."""
@@ -145,7 +138,7 @@ def test_it_goes_back_to_the_epoch_with_the_lowest_loss_of_the_phase(tmp_path: P
             added = {3: 100.0, 4: 1000.0, 5: torch.inf}.get(epoch, 0.0)
             return step.logits.sum() * 0 + (0.0 if halved else added)
 
-    heard = Late()
+    heard = Heard()
     settings = {"epochs": 8, "batch_size": 16, "lr": 0.05, "on_divergence": "halve", "warmup_fraction": 0.0}
     plugins = (Breaking(9.0), Rising())
     trained = train(tiny.job(tmp_path, *plugins, progress=heard, **settings))
@@ -159,17 +152,9 @@ def test_a_halved_training_resumes_and_ends_with_the_same_bits(
 ) -> None:
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
 
-    class Stopping(Quiet):
-        steps = 0
-
-        def check(self) -> None:
-            self.steps += 1
-            if self.steps == stop_at:
-                raise Interrupted("now")
-
     whole = train(job(tmp_path / "whole"))
     with pytest.raises(Interrupted):
-        train(job(tmp_path / "parts", progress=Stopping()))
+        train(job(tmp_path / "parts", progress=Stopping(stop_at)))
     resumed = train(job(tmp_path / "parts"))
     assert not tiny.different(whole.tensors, resumed.tensors)
     assert whole.history == resumed.history and whole.mishaps == resumed.mishaps

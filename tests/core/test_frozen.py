@@ -39,6 +39,7 @@ from graftwork_plugins.strategies.lwf import LwF
 from graftwork_plugins.strategies.norm_tune import NormTune
 from graftwork_plugins.strategies.stochnorm import StochNorm
 from tests.core import tiny
+from tests.core.progresses import Stopping
 from tests.core.small import CONTRACT, REGISTRY, SETTINGS, data
 
 NETS = {"resnet": ("timm", {}), "vit": ("timm", {"name": "test_vit"}), "mlp": ("mlp", {"hidden": [16, 8]})}
@@ -323,14 +324,6 @@ def test_an_interrupted_training_on_activations_ends_with_the_same_bits(
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
     monkeypatch.setattr("graftwork.views.at_once", lambda _: 10)  # the first stop comes while activations are computed
 
-    class Stopping(Quiet):
-        calls = 0
-
-        def check(self) -> None:
-            self.calls += 1
-            if self.calls == stop_at:
-                raise Interrupted("now")
-
     def mine(folder: str, **changes: object) -> Job:
         stack = (Freeze(until=3),)
         return job(
@@ -339,7 +332,7 @@ def test_an_interrupted_training_on_activations_ends_with_the_same_bits(
 
     whole = train(mine("whole"))
     with pytest.raises(Interrupted):
-        train(mine("parts", progress=Stopping()))
+        train(mine("parts", progress=Stopping(stop_at)))
     assert all((path / "entry.json").exists() for path in entries(tmp_path / "parts kept"))
     resumed = train(mine("parts"))
     assert tiny.different(whole.tensors, resumed.tensors) == [] and whole.history == resumed.history

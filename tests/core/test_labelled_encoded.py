@@ -18,9 +18,9 @@ from graftwork.errors import DataError, Interrupted
 from graftwork.images import Indices, LabelledImages, Pixels
 from graftwork.labelled_arrays import LabelledArrays
 from graftwork.labelled_encoded import AHEAD, LabelledEncoded
-from graftwork.progress import Quiet
 from graftwork.training import train
 from tests.core.pictures import FORMAT, decoded, decoding_threads, encoded, pictures
+from tests.core.progresses import Stopping
 from tests.core.tiny import different
 from tests.core.tiny import job as tiny_job
 
@@ -164,17 +164,9 @@ def test_trainings_on_either_storage_give_the_same_weights(tmp_path: Path) -> No
 
 
 def test_a_stop_request_ends_training_and_its_threads_and_it_goes_on_with_the_same_bits(tmp_path: Path) -> None:
-    class Stopping(Quiet):
-        steps = 0
-
-        def check(self) -> None:
-            self.steps += 1
-            if self.steps == 4:
-                raise Interrupted("now")
-
     arrays, data = grey()
     with pytest.raises(Interrupted) as kept:  # its traceback keeps the frames of the loop alive
-        train(tiny_job(tmp_path / "parts", train=data, validation=data, progress=Stopping()))
+        train(tiny_job(tmp_path / "parts", train=data, validation=data, progress=Stopping(4)))
     assert decoding_threads() == [] and kept.tb is not None
     resumed = train(tiny_job(tmp_path / "parts", train=data, validation=data))
     whole = train(tiny_job(tmp_path / "whole", train=arrays, validation=arrays))

@@ -16,7 +16,7 @@ from graftwork.errors import Interrupted, TrainingError
 from graftwork.hookspecs import hookimpl
 from graftwork.job import Job, Trained
 from graftwork.memory import in_portions, ran_out
-from graftwork.progress import Progress, Quiet
+from graftwork.progress import Progress
 from graftwork.side_by_side import can_fork, side_by_side
 from graftwork.strategy import Step, Strategy
 from graftwork.training import train
@@ -26,17 +26,10 @@ from graftwork_plugins.strategies.freeze import Freeze
 from graftwork_plugins.strategies.full_copy import FullCopy
 from graftwork_plugins.strategies.l2_sp import L2SP
 from tests.core import tiny
+from tests.core.progresses import Heard, Stopping
 from tests.core.test_training import uneven
 
 CPU_RAN_OUT = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
-
-
-class Heard(Quiet):
-    def __init__(self) -> None:
-        self.logs: list[str] = []
-
-    def log(self, message: str) -> None:
-        self.logs.append(message)
 
 
 @dataclass(frozen=True)
@@ -148,14 +141,6 @@ def test_a_training_in_parts_resumes_in_parts_and_ends_with_the_same_bits(
 ) -> None:
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
 
-    class Stopping(Quiet):
-        steps = 0
-
-        def check(self) -> None:
-            self.steps += 1
-            if self.steps == 6:
-                raise Interrupted("now")
-
     def mine(folder: str, **changes: Any) -> Job:
         made = tiny.job(tmp_path / folder, batch_size=16, **changes)
         limited(made.target.model, 7)
@@ -163,7 +148,7 @@ def test_a_training_in_parts_resumes_in_parts_and_ends_with_the_same_bits(
 
     whole = train(mine("whole"))
     with pytest.raises(Interrupted):
-        train(mine("parts", progress=Stopping()))
+        train(mine("parts", progress=Stopping(6)))
     resumed = train(mine("parts"))
     assert not tiny.different(whole.tensors, resumed.tensors)
     assert whole.mishaps == resumed.mishaps and len(whole.mishaps) == 2

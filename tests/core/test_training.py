@@ -22,6 +22,7 @@ from graftwork.strategy import Strategy, TargetModel
 from graftwork.training import train
 from graftwork_plugins.augmentations import Flip, Shift
 from tests.core import tiny
+from tests.core.progresses import Stopping
 from tests.core.small import CONTRACT, REGISTRY, SETTINGS, data
 
 
@@ -54,17 +55,9 @@ def test_an_interrupted_training_ends_with_the_same_bits(
 ) -> None:
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
 
-    class Stopping(Quiet):
-        steps = 0
-
-        def check(self) -> None:
-            self.steps += 1
-            if self.steps == stop_at:
-                raise Interrupted("now")
-
     whole = train(job(tmp_path / "whole"))
     with pytest.raises(Interrupted):
-        train(job(tmp_path / "parts", progress=Stopping()))
+        train(job(tmp_path / "parts", progress=Stopping(stop_at)))
     resumed = train(job(tmp_path / "parts"))
     assert same(whole.tensors, resumed.tensors)
     assert whole.history == resumed.history
@@ -136,20 +129,12 @@ def test_a_balanced_training_repeats_resumes_and_differs_from_a_plain_one(
 ) -> None:
     monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
 
-    class Stopping(Quiet):
-        steps = 0
-
-        def check(self) -> None:
-            self.steps += 1
-            if self.steps == 5:
-                raise Interrupted("now")
-
     def mine(folder: str, **changes: object) -> Job:
         return tiny.job(tmp_path / folder, train=uneven(), batch_size=7, **changes)
 
     whole, plain = train(mine("whole", **change)), train(mine("plain"))
     with pytest.raises(Interrupted):
-        train(mine("parts", progress=Stopping(), **change))
+        train(mine("parts", progress=Stopping(5), **change))
     assert same(whole.tensors, train(mine("parts", **change)).tensors)
     assert not same(whole.tensors, plain.tensors)
 
