@@ -36,7 +36,7 @@ def kills(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def test_a_run_killed_at_any_moment_is_finished_by_the_next_to_the_bit(number: int, kills: Kills) -> None:
     killed = kills.kill(number)
     assert not killed.lost, f"killed {killed.where}; GRAFTWORK_KILLS_SEED={SEED} repeats it from its first kill on"
-    assert killed.again is not None and killed.again <= 4  # an epoch's steps, where checkpoints are as near as here
+    assert killed.again is not None and killed.again <= 8  # at most a training that wasn't recorded yet
 
 
 def test_a_training_killed_at_any_moment_is_finished_by_the_next_to_the_bit(tmp_path: Path) -> None:
