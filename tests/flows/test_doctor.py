@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from graftwork_flows.checkup import machine, software, state
 from graftwork_flows.doctor import Line, _guarded, diagnose
 from graftwork_flows.run_lock import run_lock
+from tests.conftest import ROOT
 from tests.flows.conftest import edit, environment, run
 
 LEVELS = {"ok", "warning", "broken"}
@@ -119,3 +121,10 @@ def test_a_check_that_fails_is_a_line(tmp_path: Path) -> None:
 
     (line,) = _guarded(some_check, tmp_path)  # type: ignore[arg-type]  # raises before it yields
     assert line.level == "broken" and line.name == "some check" and "on purpose" in line.text
+
+
+def test_every_extra_is_looked_for() -> None:
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(software.EXTRAS) == set(named) - {"test", "dev"}
+    for extra, package in software.EXTRAS.items():
+        assert any(entry.partition(">")[0] == package for entry in named[extra])

@@ -14,8 +14,8 @@ from graftwork_flows.doctor import Check, Line, is_workspace
 OLDEST = (3, 11)
 TOLD = ("torch", "timm", "prefect", "dvc", "fastapi", "pluggy", "pydantic")
 EXTRAS = {
-    "keras": "h5py", "onnx": "onnxruntime", "parquet": "pyarrow", "s3": "dvc-s3",
-    "mlflow": "mlflow-skinny", "dvclive": "dvclive",
+    "keras": "h5py", "onnx": "onnxruntime", "parquet": "pyarrow", "s3": "dvc-s3", "dask": "prefect-dask",
+    "ray": "prefect-ray", "ddp": "accelerate", "mlflow": "mlflow-skinny", "dvclive": "dvclive",
 }  # fmt: skip
 
 
