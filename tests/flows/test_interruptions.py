@@ -117,7 +117,7 @@ def test_a_torn_lock_file_is_as_it_was_before(name: str, torn: str, tmp_path: Pa
 def test_dvcs_own_torn_lock_doesnt_hold_up_the_next_run(computed: Path) -> None:
     (computed / ".dvc" / "tmp" / "rwlock").write_text('{"read": {"/x"')
     done = run(computed, "graftwork", "run", "--without-prefect")
-    assert done.returncode == 0 and "DVC's lock restored" in done.stdout
+    assert done.returncode == 0 and "DVC's lock restored" in done.stderr
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_dvcs_own_torn_lock_doesnt_hold_up_the_next_run(computed: Path) -> None:
     ("most", "command", "hidden"),
     [
         pytest.param(250_000, ("run", "--without-prefect", "--recompute"), "2000", id="weights and checkpoints"),
-        pytest.param(150_000, ("stage", "report"), "16", id="report"),
+        pytest.param(50_000, ("stage", "report"), "16", id="report"),
     ],
 )
 def test_a_disk_that_fills_up_ends_the_run_with_what_was_there_and_the_next_goes_on(
