@@ -67,7 +67,7 @@ def test_a_pinned_value_restricts_the_candidates(keys: tuple[bool, ...]) -> None
 def test_what_is_pinned_wholly_is_not_measured() -> None:
     pinned = Engine.model_validate(PINNED)
     assert pinned.open == ()
-    assert default_choice(pinned).model_dump() == PINNED
+    assert default_choice(pinned).recorded() == PINNED
     assert measure_choice(pinned, None, 1, print).choice == default_choice(pinned)  # type: ignore[arg-type]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -91,14 +92,14 @@ def test_progress_of_all_grows_to_the_whole_and_says_of_which(workers: int) -> N
 
 
 def test_no_more_than_the_workers_compute_at_once() -> None:
-    log = []
+    meeting = multiprocessing.get_context("fork").Barrier(2, timeout=60)
 
     def note(progress: Progress) -> tuple[float, float]:
         began = time.monotonic()
-        time.sleep(0.05)
+        meeting.wait()  # for another that computes at once, however busy the machine is
         return began, time.monotonic()
 
-    log = side_by_side(tasks_of(*[note] * 5), 2, Quiet())
+    log = side_by_side(tasks_of(*[note] * 6), 2, Quiet())
     moments = sorted(began for began, _ in log)
     assert max(sum(began <= moment < ended for began, ended in log) for moment in moments) == 2
 
