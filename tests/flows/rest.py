@@ -12,6 +12,9 @@ BUSY, ATTEMPTS = 503, 5  # a SQLite server's "try again", to which Prefect's own
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
+OPEN = {"Scheduled", "Pending", "Running"}  # states of tasks that have not ended
+
+
 class Api:
     """The server's REST interface."""
 
@@ -55,7 +58,20 @@ class Api:
         return self.get(f"/flow_runs/{flow_run}")
 
     def tasks(self, flow_run: str) -> dict[str, str]:
-        """Return the state of every task; of one that was retried, the last."""
+        """Return the last state of every task of a run that has ended.
+
+        The server learns of them by events, some of which it takes up only after the run's own end.
+        """
+        deadline, before = time.monotonic() + 60, None
+        while True:
+            found = self.tasks_now(flow_run)
+            if (found == before and not OPEN & set(found.values())) or time.monotonic() > deadline:
+                return found
+            before = found
+            time.sleep(0.5)
+
+    def tasks_now(self, flow_run: str) -> dict[str, str]:
+        """Return the state of every task that the server knows of; of one that was retried, the last."""
         of_run = {"flow_runs": {"id": {"any_": [flow_run]}}, "sort": "EXPECTED_START_TIME_ASC"}
         found = self.post("/task_runs/filter", of_run)
         return {task["name"]: task["state_name"] for task in found}

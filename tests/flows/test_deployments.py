@@ -204,7 +204,9 @@ def test_of_two_runs_one_waits_until_the_other_is_cancelled_and_nothing_of_that_
 ) -> None:
     edit(site / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 100000")
     long = start(api, deployments["nightly"])
-    wait_until(lambda: "Running" in {state for name, state in api.tasks(long).items() if name.startswith("finetune@")})
+    wait_until(
+        lambda: "Running" in {state for name, state in api.tasks_now(long).items() if name.startswith("finetune@")}
+    )
     other = start(api, deployments["sweep"])
     assert api.wait_for(other, 300, "Waiting")["state_name"] == "Waiting", api.logs(other)
     assert processes_of(long)
