@@ -8,12 +8,11 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from graftwork import __version__
-from graftwork.data_check import DataCheck
 from graftwork.errors import GraftworkError
 from graftwork.files import read_json, sha256_of_file, write_json
 from graftwork.layout import Layout
@@ -21,6 +20,9 @@ from graftwork.markdown import as_code, escaped, table
 from graftwork.pictures import confusion_png_url, curves_png_url, gains_png_url
 from graftwork.verdicts import percent, size
 from graftwork_flows.partial import Partial
+
+if TYPE_CHECKING:
+    from graftwork.data_check import DataCheck
 
 TORN = re.compile(r"(?<=[\d,–]) (?=[%\\+−\-–\dkMGb])")  # where a figure in a narrow cell would be torn apart
 NO_BREAK = "\N{NO-BREAK SPACE}"

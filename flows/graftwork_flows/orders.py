@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from graftwork import __version__
-from graftwork.checkpoints import fingerprint
 from graftwork.errors import StateError
 from graftwork.files import make_folder, read_json, write_json, write_text
 from graftwork.layout import Layout
@@ -95,6 +94,8 @@ def order(
 
     Workers that are `near`, on this disk, take them from the cache; so does everyone where there is no remote.
     """
+    from graftwork.checkpoints import fingerprint  # which brings torch along
+
     assert node.own is not None
     cached, plain = pipeline.inputs(node)
     local = local_plugins_of(root / PARAMS, ())
