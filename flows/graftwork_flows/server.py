@@ -22,6 +22,7 @@ from graftwork_flows.run_lock import run_lock
 USUAL_PORT = 4200
 # Leases in memory go with the server, and the slots that they hold are never free again.
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
+ANSWER_SECONDS = 10  # where nobody listens it is told at once; a busy server needs more than two
 START_SECONDS = 180  # 7 to 10 on an idle machine; a busy one has needed 112
 KEPT_LOGS = 3  # of servers that ended
 
@@ -140,7 +141,7 @@ def healthy(url: str) -> bool:
     """Tell whether a Prefect API answers at `url`."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never ask a proxy for the loopback
     try:
-        with opener.open(f"{url}/health", timeout=2) as answer:
+        with opener.open(f"{url}/health", timeout=ANSWER_SECONDS) as answer:
             return bool(answer.read(16).strip() == b"true")
     except (OSError, urllib.error.URLError, ValueError):
         return False
