@@ -84,8 +84,9 @@ def test_a_run_that_is_killed_is_marked_crashed_by_the_next_and_so_are_its_tasks
     api = Api(server.url)
     killed = api.last_run()
     assert killed["state_type"] == "RUNNING"
-    said = call(site, "graftwork", "run")
-    assert f"flow run {killed['name']}, process {process.pid}" in said and "died" in said
+    done = run(site, "graftwork", "run")
+    assert done.returncode == 0, done.stderr
+    assert f"flow run {killed['name']}, process {process.pid}" in done.stderr and "died" in done.stderr
     state = state_of(api, killed["id"])
     assert state["type"] == "CRASHED" and "Its process ended" in state["message"]
     assert not {"Running", "Pending"} & set(api.tasks(killed["id"]).values())
