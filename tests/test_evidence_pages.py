@@ -38,4 +38,4 @@ def test_every_claim_has_a_test() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_result_that_is_told_is_a_pass(page: Path) -> None:
     for line, _ in rows(page):
-        assert re.search(r"\| \d+ passed \|$", line), line
+        assert re.search(r"\|( \d+ passed)? *\|$", line), line  # or nothing: not run since it was changed

@@ -86,7 +86,7 @@ def test_a_run_that_is_killed_is_marked_crashed_by_the_next_and_so_are_its_tasks
     assert killed["state_type"] == "RUNNING"
     done = run(site, "graftwork", "run")
     assert done.returncode == 0, done.stderr
-    assert f"flow run {killed['name']}, process {process.pid}" in done.stderr and "died" in done.stderr
+    assert f"{killed['name']} {killed['id']}, process {process.pid}" in done.stderr and "died" in done.stderr
     state = state_of(api, killed["id"])
     assert state["type"] == "CRASHED" and "Its process ended" in state["message"]
     assert not {"Running", "Pending"} & set(api.tasks(killed["id"]).values())
