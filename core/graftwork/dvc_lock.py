@@ -19,7 +19,7 @@ from ruamel.yaml.error import YAMLError
 
 from graftwork.errors import StateError
 
-LOCK, SWEEP_LOCK = "dvc.lock", "sweep/dvc.lock"
+LOCKS = LOCK, SWEEP_LOCK = "dvc.lock", "sweep/dvc.lock"
 Ignored = Callable[[Path], bool]
 
 
@@ -40,13 +40,14 @@ def read_locks(root: Path) -> dict[str, LockedStage]:
     The sweep's stages work in the workspace's folder (`wdir: ..`), so their paths are relative to it, too.
     """
     found: dict[str, LockedStage] = {}
-    for name in (LOCK, SWEEP_LOCK):
+    for name in LOCKS:
         if (root / name).is_file():
-            found |= _read(root / name)
+            found |= read_lock(root / name)
     return found
 
 
-def _read(path: Path) -> dict[str, LockedStage]:
+def read_lock(path: Path) -> dict[str, LockedStage]:
+    """Return the stages that one record has, by name. Raises StateError where it can't be read."""
     try:
         stages = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))["stages"]
         return {name: _stage(name, found) for name, found in stages.items()}

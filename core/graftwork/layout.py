@@ -105,6 +105,25 @@ class Layout:
         """What is this machine's alone: checkpoints, timings, locks. Not in git, not in DVC."""
         return self.root / ".graftwork"
 
+    @property
+    def worktrees(self) -> Path:
+        """Where runs with other settings work."""
+        return self.private / "worktrees"
+
+    @property
+    def away(self) -> Path:
+        """Where stages for runs elsewhere work."""
+        return self.private / "away"
+
+    @property
+    def kept_reports(self) -> Path:
+        """Where pages of runs stay, whatever becomes of the folders that they worked in."""
+        return self.private / "reports"
+
+    def kept_report(self, name: str) -> Path:
+        """A run's page."""
+        return self.kept_reports / f"{name}.html"
+
     def checkpoints(self, *parts: str) -> Path:
         """Checkpoints of one training."""
         return self.private.joinpath("checkpoints", *parts)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from graftwork.dvc_lock import read_lock
+from graftwork.errors import StateError
 
 PACKAGES = ("graftwork", "torch", "timm", "numpy", "prefect", "dvc", "pluggy")
 
@@ -69,12 +69,7 @@ def _processor() -> str:
 
 def _locked_hashes(lock: Path) -> dict[str, str]:
     try:
-        stages = YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))["stages"]
-        return {
-            out["path"]: out["md5"]
-            for name, stage in sorted(stages.items())
-            if not name.startswith("report")
-            for out in stage.get("outs", [])
-        }
-    except (OSError, YAMLError, KeyError, TypeError):
+        stages = sorted(read_lock(lock).items())
+    except StateError:
         return {}
+    return {path: md5 for name, stage in stages if not name.startswith("report") for path, md5 in stage.outputs.items()}

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-# N images of this process, C channels, and whatever follows
+PARAMETERS = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 
 
 class SharedStatistics(TorchFunctionMode):
@@ -36,9 +36,6 @@ class SharedStatistics(TorchFunctionMode):
             if named.get("training") and named.get("running_mean") is not None:
                 return _batch_norm(self._add_up, **named)
         return func(*args, **kwargs)
-
-
-PARAMETERS = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 
 
 def _batch_norm(

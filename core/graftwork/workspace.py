@@ -61,12 +61,12 @@ def sweep_leftovers(layout: Layout) -> list[Path]:
     To be called by who holds the workspace. Looks into folders that stages write, never among a user's own images.
     """
     data, private = layout.root / "data", layout.private
+    others = (layout.worktrees, layout.away)  # workspaces, with locks of their own
     return sweep(
         [
             (layout.root, 0), (data / "raw", 0), (data / "prepared", 1), (data / "features", 0), (data / "origins", 1),
             (layout.root / "weights", 1), (layout.report, 1), (layout.sweep, 1), (layout.root / "exported", 0),
-            (private, 0), (private / "checkpoints", 3), (layout.features, 0), (layout.downloads, 0),
-            (private / "timings", 0), (layout.misfits, 0),
+            (private, 0), *((folder, 3) for folder in private.glob("*/") if folder not in others),
         ]
     )  # fmt: skip
 

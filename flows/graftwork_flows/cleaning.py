@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -16,12 +15,14 @@ from graftwork.errors import StateError
 from graftwork.layout import Layout
 from graftwork.params_file import load_settings
 from graftwork.settings import Settings
+from graftwork.temporaries import remove
 from graftwork.workspace import PARAMS
 from graftwork_flows import server
 from graftwork_flows.console import say
 from graftwork_flows.doctor import amount, size_of
 from graftwork_flows.pipeline import Pipeline
 from graftwork_flows.run_lock import run_lock
+from graftwork_flows.sandbox import remove_worktree
 
 HOUR_SECONDS, DAY_SECONDS = 3_600.0, 86_400.0
 KEPT_REPORTS = 20  # of runs with other settings, the newest
@@ -106,13 +107,13 @@ def _checkpoints(root: Path, layout: Layout, settings: Settings) -> Iterator[tup
 
 def _worktrees(layout: Layout) -> Iterator[Path]:
     """Yield worktrees that no run holds. A new one isn't held for its first seconds."""
-    for tree in _older(_children(layout.private / "worktrees"), HOUR_SECONDS):
+    for tree in _older(_children(layout.worktrees), HOUR_SECONDS):
         with suppress(StateError), run_lock(tree / ".graftwork", "graftwork clean"):
             yield tree
 
 
 def _old_reports(layout: Layout) -> list[Path]:
-    reports = [path for path in _children(layout.private / "reports") if path.is_file()]
+    reports = [path for path in _children(layout.kept_reports) if path.is_file()]
     return sorted(reports, key=lambda path: path.stat().st_mtime)[:-KEPT_REPORTS]
 
 
@@ -130,14 +131,9 @@ def _history(root: Path) -> list[Path]:
 
 
 def _remove(root: Path, path: Path) -> None:
-    if path.parent.name == "worktrees":
-        subprocess.run(
-            ["git", "-C", str(root), "worktree", "remove", "--force", str(path)], capture_output=True, check=False
-        )
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    if path.parent == Layout(root).worktrees:
+        remove_worktree(root, path)
+    remove(path)
 
 
 def _tell(found: list[Rubbish], as_json: bool, *, removed: bool) -> None:

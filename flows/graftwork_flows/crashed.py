@@ -38,9 +38,9 @@ def note_flow_run(root: Path) -> None:
     if context is None or context.flow_run is None:
         return
     try:
-        report_crashed(root)
-        place = _notes(root) / f"{context.flow_run.id}.json"
+        place = _notes(root) / f"{context.flow_run.id}.json"  # where a run that is tried again has its dead process
         write_json(place, {"process": str(this_process()), "api": _api(root)})
+        report_crashed(root)
     except Exception as error:  # of the network, of the disk: no reason not to compute
         get_run_logger().warning("runs that died before couldn't be looked for: %s", error)
 
@@ -57,17 +57,15 @@ def report_crashed(root: Path) -> None:
 
 
 def _settled(client: SyncPrefectClient, flow_run: UUID, dead: bool) -> bool:
-    """Tell whether a flow run has come to an end; one whose process is dead does so now."""
+    """Tell whether nothing more is to be said of a flow run; of one that runs in a dead process, it is said now."""
     try:
         state = client.read_flow_run(flow_run).state
     except ObjectNotFound:
         return True
-    if state is not None and state.is_final():
-        return True
-    if dead:
+    if dead and state is not None and (state.is_running() or state.is_cancelling()):  # else it may be tried again
         client.set_flow_run_state(flow_run, Crashed(message=MESSAGE), force=True)
         _crash_tasks(client, flow_run)
-    return dead
+    return dead or (state is not None and state.is_final())
 
 
 def _crash_tasks(client: SyncPrefectClient, flow_run: UUID) -> None:

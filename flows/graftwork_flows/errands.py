@@ -41,7 +41,7 @@ def carry_out_command(order_file: Path, result_file: Path) -> None:
 def home() -> Path:
     """Return where this worker keeps folders: its clone's private one, or the user's cache."""
     own = os.environ.get(WORKSPACE)
-    return Layout(Path(own).resolve()).private / "away" if own else cache_folder() / "away"
+    return Layout(Path(own).resolve()).away if own else cache_folder() / "away"
 
 
 def carry_out(order: Order, base: Path, progress: Progress) -> Done:

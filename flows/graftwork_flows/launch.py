@@ -199,14 +199,13 @@ def settled(root: Path, goals: Collection[str]) -> bool:
 
 
 def _run_alone(root: Path, changes: Sequence[str], recompute: bool, wait: float, quiet: bool) -> None:
-    from graftwork_flows.partial import kept_page
     from graftwork_flows.sandbox import sandbox
 
     name = time.strftime("run-%Y%m%d-%H%M%S")
 
     def run_in(folder: Path) -> None:
         def tell(run: Run) -> None:
-            _tell_partial(run, kept_page(root, name))
+            _tell_partial(run, Layout(root).kept_report(name))
 
         bring_up_to_date(folder, (), recompute=recompute, wait_seconds=wait, quiet=quiet, tell=tell)
         say(read_json(Layout(folder).report / "metrics.json")["verdict"])

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from graftwork.dvc_lock import LOCKS
 from graftwork.files import atomic_file
 from graftwork.layout import Layout
 from graftwork.temporaries import remove
 
-LOCKS = ("dvc.lock", "sweep/dvc.lock")
 DVC_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 AGAIN_SECONDS = 0.2  # another process may be writing
 RUNS_SECONDS, FILES_SECONDS = 1.0, 60.0  # without a byte, after which a temporary of DVC's is nobody's

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from graftwork import __version__
+from graftwork.dvc_lock import LOCKS
 from graftwork.errors import StateError
 from graftwork.files import make_folder, read_json, write_json, write_text
 from graftwork.layout import Layout
@@ -24,7 +25,7 @@ from graftwork.provenance import provenance
 from graftwork.workspace import PARAMS
 from graftwork_flows.pipeline import RUN, SWEEP, Node, Pipeline
 
-DEFINITIONS = (PARAMS, RUN, "dvc.lock", SWEEP, "sweep/dvc.lock", ".dvcignore")
+DEFINITIONS = (PARAMS, RUN, SWEEP, *LOCKS, ".dvcignore")
 MOST_BYTES = 400_000  # of texts: Prefect's server takes no parameters beyond 512 KiB
 BESIDE = ("__pycache__", ".git")
 

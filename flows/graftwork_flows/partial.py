@@ -46,14 +46,8 @@ def report_without(run: Run, missing: Mapping[str, str], page: Path, progress: P
 
     folder = Layout(run.root).private / "partial"
     make_folder(folder)
-
     context = replace(run.context, progress=progress)
     run.computing.submit(copy_context().run, partial_report, context, folder, missing).result()
     make_folder(page.parent)
     shutil.copyfile(folder / "report.html", page)
     return Partial(folder, page, missing)
-
-
-def kept_page(workspace: Path, name: str) -> Path:
-    """Return where a run's page is kept in a workspace, whatever becomes of the folder that it worked in."""
-    return Layout(workspace).private / "reports" / f"{name}.html"

@@ -1,7 +1,8 @@
 """DVC in process: which stages there are, whether they changed, and the record of what they made.
 
-DVC's public interface has no `repro` and no `commit`; the calls here are its internals. This and exchange.py are the
-only modules that know them, and `tests/flows/test_pipeline.py` pins what we rely on. Tried with DVC 3.67.
+DVC's public interface has no `repro` and no `commit`; the calls here are its internals. This, exchange.py and
+parcels.py are the only modules that know them; `tests/flows/test_pipeline.py` pins what we rely on. Tried with
+DVC 3.67.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from graftwork_flows.lock_files import kept_whole, sweep_cache, sweep_outputs
 
 Outcome = Literal["computed", "unchanged", "restored"]
 RUN, SWEEP = "dvc.yaml", "sweep/dvc.yaml"  # the stage graphs of a workspace; the second hangs on the first
-LOCKS = ("dvc.lock", "sweep/dvc.lock")  # DVC's records of them
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Pipeline:
 
         To be called by who holds the workspace.
         """
-        sweep_cache(Path(self._repo.cache.legacy.path), Path(self._repo.cache.local.path))
+        sweep_cache(self.cache_root, self.cache)
         with self._dvc():
             sweep_outputs(Path(out.fs_path) for stage in self._repo.index.stages for out in stage.outs)
 
@@ -138,6 +138,11 @@ class Pipeline:
     def cache(self) -> Path:
         """The folder of DVC's cache in which a file with md5 abc… is ab/c…"""
         return Path(self._repo.cache.local.path)
+
+    @property
+    def cache_root(self) -> Path:
+        """The folder of DVC's whole cache, as `dvc cache dir` names it."""
+        return Path(self._repo.cache.legacy.path)
 
     def declared(self) -> list[Declared]:
         """Return every stage of both files as it stands there, filled in from params.yaml."""
@@ -203,11 +208,6 @@ class Pipeline:
         """Write what a stage made of what into DVC's cache and dvc.lock."""
         with kept_whole(self.root, _lock(node)):
             self._repo.commit(self._target(node), force=True)
-
-    @property
-    def cache_root(self) -> Path:
-        """The folder of DVC's whole cache, as `dvc cache dir` names it."""
-        return Path(self._repo.cache.legacy.path)
 
     def default_remote(self) -> tuple[str, dict[str, str]]:
         """Return the default remote's name, or nothing, and its settings without secrets."""

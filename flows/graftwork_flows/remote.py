@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+from graftwork.dvc_lock import LOCKS
 from graftwork.errors import FEW, StateError, listed
 from graftwork.files import write_text
 from graftwork.layout import Layout
-from graftwork_flows.pipeline import LOCKS, Node, Pipeline
+from graftwork_flows.pipeline import Node, Pipeline
 
 
 def pull_before(pipeline: Pipeline, nodes: list[Node], tell: Callable[[str], None]) -> None:

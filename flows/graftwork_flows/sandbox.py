@@ -34,7 +34,7 @@ class Sandbox:
     def keep(self) -> str:
         """Save the outcome as an experiment, copy the report home, and say where both are."""
         _call(self.root, sys.executable, "-m", "dvc", "exp", "save", "--quiet", "--force", "--name", self.name)
-        home = Layout(self.workspace).private / "reports" / f"{self.name}.html"
+        home = Layout(self.workspace).kept_report(self.name)
         make_folder(home.parent)
         shutil.copyfile(Layout(self.root).report / "report.html", home)
         return f"{home}; experiment {self.name} (dvc exp show, dvc exp apply {self.name})"
@@ -47,7 +47,7 @@ def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sa
     if settings.mirror:  # which may be named as seen from the workspace
         overrides = [*overrides, f"mirror={json.dumps(str(workspace / Path(settings.mirror).expanduser()))}"]
     top = _repository(workspace)
-    tree = Layout(workspace).private / "worktrees" / name
+    tree = Layout(workspace).worktrees / name
     make_folder(tree.parent)
     _remove_orphans(workspace, tree.parent)
     write_text(_owner(tree), str(this_process()))
@@ -65,10 +65,11 @@ def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sa
             _check_out_data(root)
         yield Sandbox(root, workspace, name)
     finally:
-        _remove(workspace, tree)
+        remove_worktree(workspace, tree)
 
 
-def _remove(workspace: Path, tree: Path) -> None:
+def remove_worktree(workspace: Path, tree: Path) -> None:
+    """Remove a worktree, and the note of whose it is."""
     subprocess.run(
         ["git", "-C", str(workspace), "worktree", "remove", "--force", str(tree)], capture_output=True, check=False
     )
@@ -80,7 +81,7 @@ def _remove_orphans(workspace: Path, trees: Path) -> None:
     for owner in trees.glob("*.owner"):
         process = process_of(owner.read_text(encoding="utf-8"))
         if process is not None and process.dead:
-            _remove(workspace, owner.with_suffix(""))
+            remove_worktree(workspace, owner.with_suffix(""))
 
 
 def _owner(tree: Path) -> Path:

@@ -16,7 +16,6 @@ from graftwork.layout import Layout
 from graftwork_flows import artifacts
 from graftwork_flows.crashed import note_flow_run
 from graftwork_flows.overrides import as_overrides
-from graftwork_flows.partial import kept_page
 from graftwork_flows.runners import Runner
 from graftwork_flows.sandbox import sandbox
 from graftwork_flows.tasks import failed, flow_run_name, report_partially, run_name, run_stages
@@ -59,7 +58,7 @@ def transfer(
     note_flow_run(root)
 
     def run_in(folder: Path) -> State[Any]:
-        page = kept_page(root, flow_run_name())
+        page = Layout(root).kept_report(flow_run_name())
         return run_stages(
             folder, recompute, wait_seconds, artifacts.publish, undone=lambda run: report_partially(run, page),
             runner=where,

@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graftwork import temporaries
+from graftwork.layout import Layout
 from graftwork.processes import Process, process_of, this_process
 from graftwork.temporaries import FOREIGN_SECONDS, TEMPORARY, settle, swap, sweep, temporary_beside
+from graftwork.workspace import sweep_leftovers
 
 
 def folder(path: Path, text: str) -> Path:
@@ -135,3 +137,16 @@ def test_a_killed_writer_leaves_the_old_folder_and_what_the_sweep_finds(tmp_path
     assert (path / "file").read_text() == "old" and len(os.listdir(tmp_path)) == 2
     assert len(sweep([(tmp_path, 0)])) == 1
     assert os.listdir(tmp_path) == ["path"]
+
+
+def test_what_was_being_written_anywhere_among_a_workspaces_own_files_is_swept_and_other_workspaces_are_not(
+    tmp_path: Path,
+) -> None:
+    private, name = Layout(tmp_path).private, f".file.{dead()}.0123abcd.tmp"
+    ours = [private / place / name for place in ("", "before", "before/sweep", "checkpoints/1/2/3", "pictures")]
+    theirs = [folder / "some" / name for folder in (Layout(tmp_path).worktrees, Layout(tmp_path).away)]
+    for path in (*ours, *theirs):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    assert sorted(sweep_leftovers(Layout(tmp_path))) == sorted(ours)
+    assert all(path.exists() for path in theirs)

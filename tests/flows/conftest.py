@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,22 @@ def call(folder: Path, *command: str) -> str:
     done = run(folder, *command)
     assert done.returncode == 0, f"{command} → {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+@contextmanager
+def begun(folder: Path, *command: str, until: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """Yield a command that goes on, once a line that it printed has this text; killed at the end if it still runs."""
+    with subprocess.Popen(
+        command, cwd=folder, env={**environment(), **variables},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            if not any(until in line for line in process.stdout):
+                pytest.fail(f"{command} ended before it said {until!r}: {process.communicate()[1]}")
+            yield process
+        finally:
+            process.kill()
 
 
 def edit(file: Path, old: str, new: str) -> None:

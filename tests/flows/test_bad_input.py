@@ -21,7 +21,7 @@ from graftwork.weights import load_weights, save_weights
 from graftwork_flows.cli import main
 from graftwork_flows.overrides import as_overrides
 from graftwork_flows.sandbox import sandbox
-from tests.flows.conftest import edit, environment, images, run
+from tests.flows.conftest import begun, edit, environment, images, run
 
 Breakage = Callable[[Path], object]
 
@@ -269,17 +269,10 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(
 ) -> None:
     long = ("finetune: {epochs: 2", "finetune: {epochs: 4000")
     edit(workspace / "params.yaml", *long)
-    process = subprocess.Popen(
-        ["graftwork", "run", "--without-prefect"], cwd=workspace, env=environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("finetune@"):
-            break
-    asked = time.monotonic()
-    process.send_signal(number)
-    _, said = process.communicate(timeout=30)
+    with begun(workspace, "graftwork", "run", "--without-prefect", until="finetune@") as process:
+        asked = time.monotonic()
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
     assert time.monotonic() - asked < 10
     assert process.returncode == 128 + number
     assert "Stopped by" in said and "Traceback" not in said

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from graftwork_flows.server import running_server
-from tests.flows.conftest import call, commit, edit, environment, run
+from tests.flows.conftest import begun, call, commit, edit, environment, run
 from tests.flows.rest import Api
 
 pytestmark = pytest.mark.slow
@@ -104,15 +104,9 @@ def test_a_failed_strategy_fails_its_task_while_others_go_on(site: Path, api: Ap
 def test_ctrl_c_cancels_the_run_and_the_exit_code_says_so(site: Path, api: Api) -> None:
     good = (site / "params.yaml").read_text()
     edit(site / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 4000")
-    process = subprocess.Popen(
-        ["graftwork", "run"], cwd=site, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("finetune@"):
-            break
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    with begun(site, "graftwork", "run", until="finetune@") as process:
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
     (site / "params.yaml").write_text(good)
     assert process.returncode == 128 + signal.SIGINT
     assert "Stopped by SIGINT" in said and "graftwork run goes on" in said

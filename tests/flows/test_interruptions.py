@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from graftwork.dvc_lock import LOCKS
 from graftwork.side_by_side import can_fork
 from graftwork_flows import lock_files
 from graftwork_flows.run_lock import run_lock
-from tests.flows.conftest import call, edit, environment, run
+from tests.flows.conftest import begun, call, edit, environment, run
 from tests.kills import Kills, RealKills, TrainingKills
 
 ROUNDS = int(os.environ.get("GRAFTWORK_KILLS", "4"))  # python -m tests.kills has more to say
@@ -92,7 +93,7 @@ def test_who_dies_slowly_is_waited_for(tmp_path: Path) -> None:
         assert "a run of this test" in former
 
 
-@pytest.mark.parametrize("name", lock_files.LOCKS)
+@pytest.mark.parametrize("name", LOCKS)
 @pytest.mark.parametrize("torn", ["schema: '2.0'\nstages:\n  a:\n    cmd", "schema: '2.0'\n", ""])
 def test_a_torn_lock_file_is_as_it_was_before(name: str, torn: str, tmp_path: Path) -> None:
     from graftwork.layout import Layout
@@ -172,13 +173,7 @@ def test_the_worktree_of_a_killed_run_with_other_settings_is_removed_and_its_che
 ) -> None:
     edit(workspace / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 4000")
     command = ["graftwork", "run", "--without-prefect", "--set", "seeds=[0,1]"]
-    with subprocess.Popen(
-        command, cwd=workspace, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("finetune@") and "%" in line:
-                break
+    with begun(workspace, *command, until="finetune@") as process:
         until = time.monotonic() + 30
         while not list((workspace / ".graftwork" / "checkpoints").rglob("state.json")) and time.monotonic() < until:
             time.sleep(0.2)

@@ -8,9 +8,10 @@ import pytest
 
 from graftwork.errors import DataError, StateError, TrainingError
 from graftwork.files import read_json
+from graftwork.layout import Layout
 from graftwork.progress import Quiet
 from graftwork_flows.launch import bring_up_to_date
-from graftwork_flows.partial import kept_page, missing_strategies, report_without
+from graftwork_flows.partial import missing_strategies, report_without
 from graftwork_flows.runs import Run, begin, run_plainly
 from tests.flows.conftest import call, edit, run
 
@@ -40,7 +41,7 @@ def broken(computed: Path) -> Path:
 
 def test_the_report_of_the_others_says_what_is_missing_and_dvc_keeps_the_report_undone(broken: Path) -> None:
     recorded = (broken / "report" / "metrics.json").read_text()
-    page = kept_page(broken, "some-run")
+    page = Layout(broken).kept_report("some-run")
     with begin(broken) as whole:
         run_plainly(whole, lambda stage: Quiet())
         missing = missing_strategies(whole)
@@ -72,4 +73,4 @@ def test_a_failure_before_the_strategies_leaves_nothing_to_report(computed: Path
 
 def test_without_the_control_there_is_no_report(computed: Path) -> None:
     with begin(computed) as whole, pytest.raises(StateError, match="scratch, the control, is missing"):
-        report_without(whole, {"scratch": "finetune: no"}, kept_page(computed, "x"), Quiet())
+        report_without(whole, {"scratch": "finetune: no"}, Layout(computed).kept_report("x"), Quiet())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import Any
 import pytest
 
 from graftwork_flows.server import Server, running_server
-from tests.flows.conftest import call, edit, environment, run
-from tests.flows.test_flow import Api
+from tests.flows.conftest import begun, call, edit, run
+from tests.flows.rest import Api
 
 pytestmark = pytest.mark.slow
 LONG = ("finetune: {epochs: 2", "finetune: {epochs: 100")
@@ -28,21 +27,6 @@ def site(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     edit(folder / "params.yaml", *LONG)
     yield folder
     run(folder, "graftwork", "server", "stop")
-
-
-def started(site: Path) -> tuple[subprocess.Popen[str], list[str]]:
-    """Return a run that has begun to fine-tune, and what it said till then."""
-    process = subprocess.Popen(
-        ["graftwork", "run"], cwd=site, env={**environment(), "PREFECT_CLIENT_MAX_RETRIES": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if line.startswith("finetune@"):
-            break
-    return process, said
 
 
 def the_server(site: Path) -> Server:
@@ -59,12 +43,11 @@ def state_of(api: Api, flow_run: str) -> Any:
 
 
 def test_a_run_whose_server_is_killed_completes_and_says_so(site: Path) -> None:
-    process, said = started(site)
-    server = the_server(site)
-    last = Api(server.url).last_run()["id"]
-    os.killpg(server.pid, signal.SIGKILL)
-    rest, _ = process.communicate(timeout=240)
-    told = "".join(said) + rest
+    with begun(site, "graftwork", "run", until="finetune@", PREFECT_CLIENT_MAX_RETRIES="1") as process:
+        server = the_server(site)
+        last = Api(server.url).last_run()["id"]
+        os.killpg(server.pid, signal.SIGKILL)
+        told = "".join(process.communicate(timeout=240))
     assert process.returncode == 0, told
     assert "warning: the Prefect server" in told and "is gone" in told
     assert "up to date" in call(site, "dvc", "status")
@@ -75,11 +58,8 @@ def test_a_run_whose_server_is_killed_completes_and_says_so(site: Path) -> None:
 
 def test_a_run_that_is_killed_is_marked_crashed_by_the_next_and_so_are_its_tasks(site: Path) -> None:
     edit(site / "params.yaml", "finetune: {epochs: 100", "finetune: {epochs: 101")
-    process, _ = started(site)
-    process.kill()
-    process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
+    with begun(site, "graftwork", "run", until="finetune@") as process:
+        process.kill()
     server = the_server(site)
     api = Api(server.url)
     killed = api.last_run()

@@ -6,6 +6,8 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -13,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.flows.conftest import call, edit, environment
+from tests.flows.conftest import begun, call, edit
 
 pytest.importorskip("accelerate", reason="the extra ddp isn't installed")
 pytestmark = pytest.mark.slow
@@ -56,27 +58,21 @@ def test_a_setting_shares_every_training_of_a_run(computed: Path) -> None:
     assert "up to date" in call(computed, "dvc", "repro")
 
 
-def started(folder: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
-    """Begin a long training, and return its command and the processes that share it, the first one first."""
+@contextmanager
+def training(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
+    """Yield the command of a long training and the processes that share it, the first one first."""
+    shared(folder)
     edit(folder / "params.yaml", *LONG)
-    process = subprocess.Popen(
-        ["graftwork", "stage", "pretrain", "source"], cwd=folder, env=environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "epoch" in line:
-            break
-    return process, sorted(psutil.Process(process.pid).children(), key=lambda one: one.environ()["RANK"])
+    with begun(folder, "graftwork", "stage", "pretrain", "source", until="epoch") as process:
+        yield process, sorted(psutil.Process(process.pid).children(), key=lambda one: one.environ()["RANK"])
 
 
 def test_a_process_that_dies_ends_the_training_within_seconds(computed: Path) -> None:
-    shared(computed)
-    process, members = started(computed)
-    assert len(members) == 2
-    began = time.monotonic()
-    members[1].kill()
-    _, said = process.communicate(timeout=30)
+    with training(computed) as (process, members):
+        assert len(members) == 2
+        began = time.monotonic()
+        members[1].kill()
+        _, said = process.communicate(timeout=30)
     assert process.returncode == 5, said
     assert "SIGKILL\n  where: process 2 of 2" in said and "Traceback" not in said
     assert time.monotonic() - began < 15
@@ -84,17 +80,14 @@ def test_a_process_that_dies_ends_the_training_within_seconds(computed: Path) ->
 
 
 def test_processes_dont_outlive_the_one_that_started_them(computed: Path) -> None:
-    shared(computed)
-    process, members = started(computed)
-    process.kill()
-    process.wait()
+    with training(computed) as (process, members):
+        process.kill()
     assert not psutil.wait_procs(members, timeout=10)[1]
 
 
 def test_a_stop_ends_all_processes(computed: Path) -> None:
-    shared(computed)
-    process, members = started(computed)
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=30)
+    with training(computed) as (process, members):
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM, said
     assert not psutil.wait_procs(members, timeout=10)[1]
