@@ -96,18 +96,25 @@ def run_flow(root: Path, flow: str, parameters: dict[str, Any], quiet: bool) -> 
         state = started(**parameters, return_state=True)
     except GraftworkError:
         raise
-    except Exception:
-        if server.healthy(os.environ["PREFECT_API_URL"]):
-            raise
-        return False
+    except Exception as error:
+        if _is_the_servers(error):
+            return False
+        raise
     if state.is_completed():
         if quiet:
             say(state.message or "")
         return True
     if isinstance(state.data, GraftworkError):
         raise state.data
-    if not state.is_cancelled() and not server.healthy(os.environ["PREFECT_API_URL"]):
+    if not state.is_cancelled() and _is_the_servers(state.data):
         return False
     if state.is_cancelled():  # Prefect keeps a cancelled state's message, and drops its data
         raise stopped_by(signal.Signals[(state.message or "").rpartition(" ")[2] or "SIGTERM"])
     raise TrainingError(state.message or "The flow run failed")
+
+
+def _is_the_servers(error: object) -> bool:
+    """Tell whether a run ended because its server is gone, or couldn't be reached for a moment."""
+    from httpx import TransportError
+
+    return isinstance(error, TransportError) or not server.healthy(os.environ["PREFECT_API_URL"])
