@@ -68,10 +68,8 @@ class Probe:
             cached_views=views,
         )  # fmt: skip
         model = self.setting.model()
-        fresh = model.state_dict()
-        model.load_state_dict(
-            {name: fresh[name] if name in head_tensors(model) else t for name, t in self.trunk.items()}
-        )
+        fresh, head = model.state_dict(), head_tensors(model)
+        model.load_state_dict({name: fresh[name] if name in head else t for name, t in self.trunk.items()})
         with tempfile.TemporaryDirectory() as folder:
             job = self.job(Path(folder), Strategy("probe", [Freeze()]), training, model, augmentation)
             reuse = Reuse(FeatureCache(Path(folder) / "features"), "", "", seed=0)

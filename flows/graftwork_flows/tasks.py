@@ -163,8 +163,13 @@ def report_partially(run: Run, page: Path) -> str:
 
 
 def failed(error: GraftworkError, message: str = "") -> State[Any]:
-    """Return the state of a flow run that ends with an error, which the command line can raise again."""
-    return Failed(message=message or str(error), data=error)
+    """Return the state of a flow run that ends with an error, which the command line can raise again.
+
+    Of a deployed run nobody does; Prefect would log the whole traceback, which is in the workspace's own log.
+    """
+    context = FlowRunContext.get()
+    deployed = context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None
+    return Failed(message=message or str(error), data=None if deployed else error)
 
 
 def flow_run_name() -> str:

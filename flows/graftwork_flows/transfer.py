@@ -16,6 +16,7 @@ from graftwork.layout import Layout
 from graftwork_flows import artifacts
 from graftwork_flows.crashed import note_flow_run
 from graftwork_flows.overrides import as_overrides
+from graftwork_flows.run_log import run_log
 from graftwork_flows.runners import Runner
 from graftwork_flows.sandbox import sandbox
 from graftwork_flows.tasks import failed, flow_run_name, report_partially, run_name, run_stages
@@ -69,7 +70,7 @@ def transfer(
         changes = as_overrides(root, strategies, labels, seeds, finetune_epochs, overrides)
         if not changes:
             return _tell(run_in(root), lambda: str(Layout(root).report / "report.html"))
-        with sandbox(root, changes, flow_run_name()) as box:
+        with run_log(Layout(root), flow_run_name()), sandbox(root, changes, flow_run_name()) as box:
             return _tell(run_in(box.root), box.keep)
     except GraftworkError as error:
         return failed(error)

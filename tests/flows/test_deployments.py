@@ -171,6 +171,7 @@ def test_a_run_with_other_settings_leaves_their_checkout_as_it_was(
     assert ended["state_name"] == "Completed", api.logs(created)
     assert "finetune@freeze" not in api.tasks(created)
     assert ended["name"] in call(site, "dvc", "exp", "list", "--name-only")
+    assert any(ended["name"] in file.read_text() for file in Layout(site).logs.glob("*.log")), "its log stays"
     assert call(theirs, "git", "status", "--porcelain") == ""
 
 
@@ -186,6 +187,10 @@ def test_a_failed_run_says_what_is_missing_and_its_retry_takes_the_finished_stag
     states = api.tasks(created)
     assert states["finetune@bad"] == "Failed" and states["finetune@freeze"] == "Completed"
     assert states["report without bad"] == "Completed" and states["report"] == "NotReady"
+    told = api.logs(created)
+    assert "ArithmeticError: on purpose" in told and "graftwork_flows/runs.py" not in told
+    (log,) = [text for file in Layout(site).logs.glob("*.log") if "on purpose" in (text := file.read_text())]
+    assert "broken.py" in log
     file.write_text(BROKEN.replace("raise ArithmeticError('on purpose')", "return 0.0 * step.logits.sum()"))
     call(site, "prefect", "flow-run", "retry", created)
     api.wait_for(created, 60, "AwaitingRetry", "Running", "Pending")
