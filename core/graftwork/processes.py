@@ -38,7 +38,11 @@ class Process:
 
 def this_process() -> Process:
     """Return the process that asks; a forked one is another."""
-    pid = os.getpid()
+    return process_numbered(os.getpid())
+
+
+def process_numbered(pid: int) -> Process:
+    """Return the process of this machine that has this number now."""
     return Process(_machine(), pid, _state(pid)[1])
 
 

@@ -33,7 +33,7 @@ class Results:
     """A run's results, for a `log` plugin to keep."""
 
     run: str
-    root: Path  # the workspace
+    root: Path  # the workspace, also of a run that worked elsewhere
     settings: dict[str, str | int | float | bool]  # `finetune.lr` → value; lists as text
     figures: dict[str, float]  # `full_copy.accuracy.mean` → value; accuracies are fractions of 1
     tags: dict[str, str]  # verdict, chosen strategy, commit

@@ -10,15 +10,13 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.states import Cancelled, Completed, Failed
 
 from graftwork.errors import GraftworkError, Interrupted, StateError
+from graftwork_flows.cancelling import ASK_SECONDS, state_of
 from graftwork_flows.children import run_together
-
-ASK_SECONDS = 5.0  # between two looks at whether the run shall go on
 
 
 @task(name="away", task_run_name="{stage}, away", cache_policy=NO_CACHE, persist_result=False)
@@ -92,10 +90,6 @@ class _AwayProgress:
         if self._run is None or time.monotonic() - self._asked_at < ASK_SECONDS:
             return
         self._asked_at = time.monotonic()
-        try:
-            with get_client(sync_client=True) as client:
-                state = client.read_flow_run(self._run).state
-        except Exception:  # the server may be away for a while: the work is still wanted
-            return
+        state = state_of(self._run)
         if state is not None and (state.is_final() or state.is_cancelling()):
             raise Interrupted(f"The run that wanted it is {state.name}", where=self._stage)

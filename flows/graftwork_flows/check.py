@@ -11,12 +11,12 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from graftwork.data_check import DataCheck
-from graftwork.errors import GraftworkError
 from graftwork.layout import Layout
 from graftwork_flows import artifacts
 from graftwork_flows.data_checking import check_of, checked
+from graftwork_flows.flow_body import as_flow, run_name
 from graftwork_flows.runs import CHECKED, Run
-from graftwork_flows.tasks import failed, run_name, run_stages
+from graftwork_flows.tasks import run_stages
 
 
 @flow(
@@ -43,10 +43,7 @@ def check(
     def undone(run: Run) -> str:
         return _publish(check_of(run)) + " "
 
-    try:
-        return run_stages(root, recompute, wait_seconds, publish, CHECKED, undone)
-    except GraftworkError as error:
-        return failed(error)
+    return as_flow(root, lambda stop: run_stages(root, stop, recompute, wait_seconds, publish, CHECKED, undone))
 
 
 def _publish(found: DataCheck) -> str:

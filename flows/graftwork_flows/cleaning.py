@@ -22,7 +22,7 @@ from graftwork_flows.console import say
 from graftwork_flows.doctor import amount, size_of
 from graftwork_flows.pipeline import Pipeline
 from graftwork_flows.run_lock import run_lock
-from graftwork_flows.sandbox import remove_worktree
+from graftwork_flows.sandbox import in_use, orphans, remove_worktree
 
 HOUR_SECONDS, DAY_SECONDS = 3_600.0, 86_400.0
 KEPT_REPORTS = 20  # of runs with other settings, the newest
@@ -54,6 +54,10 @@ def print_cleaning(root: Path, *, yes: bool, history: bool, cache: bool, as_json
         raise StateError(
             "Prefect's history is in use by its server", where=str(root / ".prefect"), fix="graftwork server stop"
         )
+    if cache and (trees := in_use(root)):
+        raise StateError(
+            "DVC's cache is in use by a run with other settings", where=str(min(trees)), fix="wait for it, or end it"
+        )
     with run_lock(layout.private, "graftwork clean"):
         found = list(rubbish(root, history=history))
         for one in found:
@@ -69,7 +73,7 @@ def rubbish(root: Path, *, history: bool = False) -> Iterator[Rubbish]:
     for path, why in (
         *((path, "kept activations: computed again where needed") for path in _children(layout.features)),
         *_checkpoints(root, layout, settings),
-        *((path, "a worktree that a killed run left") for path in _worktrees(layout)),
+        *((path, "a worktree that a killed run left") for path in sorted(orphans(root))),
         *((path, "a download that broke off") for path in _older(_children(layout.downloads), DAY_SECONDS)),
         *((path, "an old report") for path in _old_reports(layout)),
         *((path, "half-written, by a run that was killed") for path in _half_written(root)),
@@ -92,8 +96,11 @@ def _older(paths: list[Path], seconds: float) -> Iterator[Path]:
 def _checkpoints(root: Path, layout: Layout, settings: Settings) -> Iterator[tuple[Path, str]]:
     """Yield checkpoints of what is no longer in params.yaml, and of trainings that are done with other settings.
 
-    A training removes its own when it is done, so what is left beside one that is up to date is of former settings.
+    A training removes its own when it is done, so what is left beside one that is up to date is of former settings; or
+    of a run with other settings that goes on.
     """
+    if in_use(root):
+        return
     stages = {f"source-{name}": f"pretrain@{name}" for name in settings.sources}
     stages |= {name: f"finetune@{name}" for name in settings.strategies}
     folders = [folder for folder in _children(layout.checkpoints()) if size_of(folder)]
@@ -103,13 +110,6 @@ def _checkpoints(root: Path, layout: Layout, settings: Settings) -> Iterator[tup
             yield folder, "checkpoints of what is no longer in params.yaml"
         elif stages[folder.name] not in changed:
             yield folder, "checkpoints of former settings"
-
-
-def _worktrees(layout: Layout) -> Iterator[Path]:
-    """Yield worktrees that no run holds. A new one isn't held for its first seconds."""
-    for tree in _older(_children(layout.worktrees), HOUR_SECONDS):
-        with suppress(StateError), run_lock(tree / ".graftwork", "graftwork clean"):
-            yield tree
 
 
 def _old_reports(layout: Layout) -> list[Path]:
@@ -133,7 +133,8 @@ def _history(root: Path) -> list[Path]:
 def _remove(root: Path, path: Path) -> None:
     if path.parent == Layout(root).worktrees:
         remove_worktree(root, path)
-    remove(path)
+    else:
+        remove(path)
 
 
 def _tell(found: list[Rubbish], as_json: bool, *, removed: bool) -> None:

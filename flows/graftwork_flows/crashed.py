@@ -21,7 +21,8 @@ from prefect.states import Crashed
 from graftwork.files import write_json
 from graftwork.layout import Layout
 from graftwork.processes import process_of, this_process
-from graftwork_flows.server import running_server
+from graftwork.secrets import without_secrets
+from graftwork_flows.server import is_own
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -83,5 +84,4 @@ def _notes(root: Path) -> Path:
 
 def _api(root: Path) -> str:
     """Return the server's address; nothing for the workspace's own, which may come back on another port."""
-    url, own = os.environ.get("PREFECT_API_URL", ""), running_server(root)
-    return "" if own is not None and own.url == url else url
+    return "" if is_own(root) else without_secrets(os.environ.get("PREFECT_API_URL", ""))

@@ -20,11 +20,12 @@ def check_of(run: Run) -> DataCheck:
     """Return the same of a run in which stages failed: of their data sets, why."""
     names = tuple(load_settings(run.root / PARAMS).data)
     refused: dict[str, str] = {}
-    for node in run.nodes:
+    why: dict[str, str] = {name: str(error) for name, error in run.failures.items()}
+    for node in run.nodes:  # in the graph's order
+        for before in node.upstream:
+            if before in why:
+                why.setdefault(node.name, why[before])
         stage, _, data = node.name.partition("@")
-        if stage not in OF_DATA:
-            continue
-        why = next((run.failures[name] for name in (node.name, *node.upstream) if name in run.failures), None)
-        if why is not None:
-            refused.setdefault(data, str(why))
+        if stage in OF_DATA and node.name in why:
+            refused.setdefault(data, why[node.name])
     return DataCheck.of(Layout(run.root), names, refused)

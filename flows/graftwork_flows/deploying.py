@@ -18,6 +18,7 @@ from graftwork.workspace import PARAMS
 from graftwork.yaml_source import YamlSource, read_yaml
 from graftwork_flows.console import say
 from graftwork_flows.flow_runs import require_server
+from graftwork_flows.server import is_own
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from prefect.events.schemas.automations import AutomationCore
 
 FILE = "prefect.yaml"
-FLOWS = ["transfer", "sweep", "check"]
+FLOWS = ["transfer", "sweep", "check", "stage"]
 CRASHED = "graftwork: runs that went silent are crashed"
+SET_FOLDER = "prefect.deployments.steps.set_working_directory"
 SILENT_SECONDS = 180  # of one heartbeat in 30: so long may a server be gone, and its runs not be taken for dead
 
 
@@ -117,7 +119,10 @@ def _deploy_all(client: SyncPrefectClient, root: Path, wanted: Sequence[Wanted])
 
     Its command passes over what it can't read, and says so in passing: so the server is asked before and after.
     """
-    before = {one.id: one.updated for one in _deployments(client, wanted)}
+    there = _deployments(client, wanted)
+    if not is_own(root):
+        _require_ours(there, root)
+    before = {one.id: one.updated for one in there}
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     environment = {**os.environ, "COLUMNS": "400", "NO_COLOR": "1"}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
@@ -130,6 +135,18 @@ def _deploy_all(client: SyncPrefectClient, root: Path, wanted: Sequence[Wanted])
             fix=f"mend {FILE}; prefect --no-prompt deploy --all says more",
         )  # fmt: skip
     return found
+
+
+def _require_ours(there: Sequence[DeploymentResponse], root: Path) -> None:
+    """Raise StateError where a deployment of the same name works in another folder: it would be taken over."""
+    for one in there:
+        steps = [step.get(SET_FOLDER, {}) for step in one.pull_steps or ()]
+        other = next((str(step["directory"]) for step in steps if step.get("directory")), str(root))
+        if Path(other).resolve() != root.resolve():
+            raise StateError(
+                f"On this server {one.name!r} is a deployment of another workspace", where=other,
+                expected="a name of this workspace's own", fix=f"rename it in {root / FILE}, or delete it in the UI",
+            )  # fmt: skip
 
 
 def _deployments(client: SyncPrefectClient, wanted: Sequence[Wanted]) -> list[DeploymentResponse]:

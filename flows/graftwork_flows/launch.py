@@ -46,12 +46,11 @@ def run_pipeline(
         "recompute": recompute, "wait_seconds": wait_seconds, "runner": runner,
     }  # fmt: skip
 
-    def alone() -> None:
-        where.require_prefect()
-        _run_alone(root, changes, recompute, wait_seconds, quiet)
+    def alone(anew: bool) -> None:
+        _run_alone(root, changes, anew, wait_seconds, quiet)
 
     goals = None if changes or recompute or runner else ()
-    _run(root, "transfer", parameters, alone, goals, without_prefect=without_prefect, quiet=quiet)
+    _run(root, "transfer", parameters, alone, goals, where, without_prefect=without_prefect, quiet=quiet)
 
 
 def _runner(text: str) -> Runner:
@@ -88,26 +87,26 @@ def run_sweep(
     write_graph(root)
     parameters = {"workspace": str(root), "recompute": recompute, "wait_seconds": wait_seconds, "runner": runner}
 
-    def alone() -> None:
-        where.require_prefect()
-        bring_up_to_date(root, GOALS, recompute=recompute, wait_seconds=wait_seconds, quiet=quiet)
+    def alone(anew: bool) -> None:
+        bring_up_to_date(root, GOALS, recompute=anew, wait_seconds=wait_seconds, quiet=quiet)
         say("\n".join(read_json(Layout(root).sweep / "metrics.json")["verdict"]))
 
     goals = None if recompute or runner else GOALS
-    _run(root, "sweep", parameters, alone, goals, without_prefect=without_prefect, quiet=quiet)
+    _run(root, "sweep", parameters, alone, goals, where, without_prefect=without_prefect, quiet=quiet)
     if not quiet:
         say(f"report: {Layout(root).sweep / 'report.html'}")
 
 
 def run_check(root: Path, *, recompute: bool, without_prefect: bool, wait_seconds: float, quiet: bool) -> None:
     """Read and split the data, and print what is wrong with it. Raises GraftworkError."""
+    from graftwork_flows.runners import Runner
     from graftwork_flows.runs import CHECKED
 
     _check_first(root, ())
     parameters = {"workspace": str(root), "recompute": recompute, "wait_seconds": wait_seconds}
 
-    def alone() -> None:
-        bring_up_to_date(root, CHECKED, recompute=recompute, wait_seconds=wait_seconds, quiet=quiet, tell=tell)
+    def alone(anew: bool) -> None:
+        bring_up_to_date(root, CHECKED, recompute=anew, wait_seconds=wait_seconds, quiet=quiet, tell=tell)
 
     def tell(run: Run) -> None:
         from graftwork_flows.data_checking import check_of
@@ -116,33 +115,32 @@ def run_check(root: Path, *, recompute: bool, without_prefect: bool, wait_second
         say("\n".join([*([] if quiet else found.lines()), found.verdict()]))
 
     goals = None if recompute else CHECKED
-    _run(root, "check", parameters, alone, goals, without_prefect=without_prefect, quiet=quiet)
+    _run(root, "check", parameters, alone, goals, Runner(), without_prefect=without_prefect, quiet=quiet)
 
 
 def bring_up_to_date(
     root: Path, goals: Collection[str], *, recompute: bool = False, wait_seconds: float = 0.0, quiet: bool = False,
-    tell: Callable[[Run], None] | None = None,
+    tell: Callable[[Run], None] | None = None, home: Path | None = None,
 ) -> None:  # fmt: skip
     """Run stages, and what they hang on, without Prefect; a failure skips what hangs on it, and is raised.
 
-    `tell` says what came of them, also where some failed.
+    `tell` says what came of them, also where some failed; `home` is as in `begin`.
     """
     from graftwork_flows.runs import begin
 
-    with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, tell=teller(quiet)) as run:
+    with begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, tell=teller(quiet), home=home) as run:
         _run_to_the_end(run, quiet, tell)
+    run.require_done()
 
 
 def _run_to_the_end(run: Run, quiet: bool, tell: Callable[[Run], None] | None = None) -> None:
-    """Run every stage without Prefect, and raise the first failure, or that it was stopped."""
+    """Run every stage without Prefect; raise Interrupted where it was stopped."""
     from graftwork_flows.runs import run_plainly
 
     run_plainly(run, lambda stage: LineProgress(stage, run.stop, quiet))
     run.stop.check()
     if tell is not None:
         tell(run)
-    if run.failures:
-        raise next(iter(run.failures.values()))
 
 
 def measure_anew(root: Path, *, wait_seconds: float, quiet: bool) -> None:
@@ -155,6 +153,7 @@ def measure_anew(root: Path, *, wait_seconds: float, quiet: bool) -> None:
         run.computing.submit(_forget, run.context).result()
         run.pipeline.look_again()
         _run_to_the_end(run, quiet)
+    run.require_done()
 
 
 def _forget(context: Context) -> None:
@@ -165,12 +164,13 @@ def _forget(context: Context) -> None:
 
 
 def _run(
-    root: Path, flow: str, parameters: dict[str, Any], alone: Callable[[], None], goals: Collection[str] | None, *,
-    without_prefect: bool, quiet: bool,
+    root: Path, flow: str, parameters: dict[str, Any], alone: Callable[[bool], None], goals: Collection[str] | None,
+    where: Runner, *, without_prefect: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Run a flow, after its server is up; or, where that isn't wanted, needed or possible, `alone`.
 
-    `goals` are those of `settled`; None: there is something to do in any case.
+    That is told whether to compute everything anew. `goals` are those of `settled`; None: there is something to do in
+    any case.
     """
     started = time.monotonic()
     with run_log(Layout(root), f"graftwork {'run' if flow == 'transfer' else flow}"):
@@ -178,11 +178,13 @@ def _run(
         ui = "" if without_prefect or idle else connect(root, quiet)
         api = "" if idle else os.environ.get("PREFECT_API_URL", "")
         if not (ui or api):
-            alone()
+            if not idle:
+                where.require_prefect()
+            alone(parameters["recompute"])
         elif not run_flow(root, flow, parameters, quiet):
             shown = without_secrets(api)
             say(f"warning: the Prefect server at {shown} is gone: its record of this run stays open until the next one")
-            alone()  # what was computed is recorded, and isn't computed again
+            alone(False)  # what was computed is recorded, and isn't computed again
         if not quiet:
             say(f"UI: {ui}" if ui else f"UI: none, {'as there was nothing to do' if idle else 'run without Prefect'}")
             say(f"took {time.monotonic() - started:.1f} s")
@@ -207,7 +209,7 @@ def _run_alone(root: Path, changes: Sequence[str], recompute: bool, wait: float,
         def tell(run: Run) -> None:
             _tell_partial(run, Layout(root).kept_report(name))
 
-        bring_up_to_date(folder, (), recompute=recompute, wait_seconds=wait, quiet=quiet, tell=tell)
+        bring_up_to_date(folder, (), recompute=recompute, wait_seconds=wait, quiet=quiet, tell=tell, home=root)
         say(read_json(Layout(folder).report / "metrics.json")["verdict"])
 
     if not changes:

@@ -58,7 +58,7 @@ def sweep_cache(cache: Path, files: Path) -> None:
     is surely nobody's. Elsewhere a leftover only takes room, and may stay for a minute.
     """
     for torn in cache.glob("runs/*/*/.*.tmp"):
-        while _age_seconds(torn) < RUNS_SECONDS:
+        while 0 <= _age_seconds(torn) < RUNS_SECONDS:  # a clock that was set back doesn't hold up a run
             time.sleep(0.05)
         torn.unlink(missing_ok=True)
     for torn in (*files.glob(".*.tmp"), *files.glob("??/.*.tmp")):

@@ -17,6 +17,8 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
 
+from graftwork_flows.stopping import Stop
+
 LEASE_SECONDS = 120  # after a kill -9 the slot is free again when its lease has run out
 TRY_SECONDS = 2.0  # between two requests
 TOLD_SECONDS = 60.0  # between two lines of the log
@@ -29,15 +31,19 @@ def limit_name() -> str:
 
 
 @contextmanager
-def machine_slot() -> Iterator[None]:
+def machine_slot(stop: Stop) -> Iterator[None]:
     """Hold this machine's slot while a flow run trains; wait for it, and say so, where another run has it.
 
-    While it waits the run's state is called Waiting.
+    While it waits the run's state is called Waiting. Raises Interrupted where it shall stop meanwhile.
     """
-    with ExitStack() as held:
-        if _limited():
-            _take(held)
+    held = ExitStack()
+    if _limited():
+        _take(held, stop)
+    try:
         yield
+    finally:
+        with suppress(Exception):  # a server that is gone takes nothing from what was done; the lease runs out
+            held.close()
 
 
 def _limited() -> bool:
@@ -47,10 +53,11 @@ def _limited() -> bool:
     return False
 
 
-def _take(held: ExitStack) -> None:
+def _take(held: ExitStack, stop: Stop) -> None:
     """Take the slot, which `held` gives back; a server that fails meanwhile doesn't hold up the run either."""
     log, started, told_at = get_run_logger(), time.monotonic(), 0.0
     while True:
+        stop.check()
         try:
             held.enter_context(concurrency(limit_name(), timeout_seconds=TRY_SECONDS, lease_duration=LEASE_SECONDS))
             break
@@ -73,4 +80,4 @@ def _call_it(name: str) -> None:
     if context is None or context.flow_run is None:
         return
     with suppress(Exception), get_client(sync_client=True) as client:
-        client.set_flow_run_state(context.flow_run.id, State(type=StateType.RUNNING, name=name), force=True)
+        client.set_flow_run_state(context.flow_run.id, State(type=StateType.RUNNING, name=name))

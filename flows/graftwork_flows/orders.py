@@ -120,16 +120,25 @@ def order(
 
 
 def unpack(order: Order, root: Path) -> None:
-    """Write an order's files into a worker's folder, and what its ledger lacks."""
+    """Write an order's files into a worker's folder, where those of the order before go, and what its ledger lacks."""
+    paths = {name: _inside(root, name, order.stage) for name in order.texts}
+    note = Layout(root).private / "ordered.json"
+    for name in set(read_json(note) if note.is_file() else ()) - paths.keys():
+        _inside(root, name, order.stage).unlink(missing_ok=True)
+    write_json(note, sorted(paths))
     for name, text in order.texts.items():
-        path = (root / name).resolve()
-        if not path.is_relative_to(root.resolve()):
-            raise StateError(f"An order names a file outside of its folder: {name!r}", where=order.stage)
-        make_folder(path.parent)
-        write_text(path, text)
+        make_folder(paths[name].parent)
+        write_text(paths[name], text)
     ledger = Ledger(Layout(root).ledger)
     for row in order.trials:
         ledger.add(Trial(**row))
+
+
+def _inside(root: Path, name: str, stage: str) -> Path:
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise StateError(f"An order names a file outside of its folder: {name!r}", where=stage)
+    return path
 
 
 def known(root: Path) -> set[str]:

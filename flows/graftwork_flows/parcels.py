@@ -16,9 +16,9 @@ from graftwork.files import make_folder, write_text
 
 Entry = dict[str, Any]  # a stage of dvc.lock: what ran, on which inputs and settings, and what came out
 SECRETS = {
-    "password", "token", "secret_access_key", "access_key_id", "session_token", "account_key", "sas_token",
-    "client_secret", "connection_string", "oss_key_id", "oss_key_secret", "gdrive_client_secret", "sse_customer_key",
-    "sse_kms_key_id",
+    "password", "passphrase", "token", "secret_access_key", "access_key_id", "session_token", "account_key",
+    "sas_token", "client_secret", "connection_string", "oss_key_id", "oss_key_secret", "gdrive_client_secret",
+    "sse_customer_key", "sse_kms_key_id", "bearer_token_command",
 }  # fmt: skip
 
 

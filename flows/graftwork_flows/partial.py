@@ -13,7 +13,7 @@ from graftwork.layout import Layout
 from graftwork.progress import Progress
 from graftwork_flows.runs import Run
 
-HANGS = {"transfer", "finetune", "report"}  # the stages whose failure leaves something to report
+HANGS = {"transfer", "finetune"}  # the stages whose failure leaves something to report
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ def missing_strategies(run: Run) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, error in run.failures.items():
         stage, _, strategy = name.partition("@")
-        if stage != "report":
-            found.setdefault(strategy, f"{stage}: {error.what}")
+        found[strategy] = f"{stage}: {error.what}"
     return found
 
 

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,10 +20,12 @@ DYING_SECONDS = 5.0  # in which the processes of a killed holder let go of what 
 
 
 @contextmanager
-def run_lock(folder: Path, what: str, wait_seconds: float = 0.0) -> Iterator[str]:
+def run_lock(
+    folder: Path, what: str, wait_seconds: float = 0.0, check: Callable[[], None] = lambda: None
+) -> Iterator[str]:
     """Hold the workspace's lock; raise StateError, naming the holder, when it isn't free in time.
 
-    Yields who held it last and died while doing so; an empty text where nobody did.
+    Yields who held it last and died while doing so; an empty text where nobody did. `check` may end the waiting.
     """
     make_folder(folder)
     try:
@@ -33,13 +35,23 @@ def run_lock(folder: Path, what: str, wait_seconds: float = 0.0) -> Iterator[str
             f"The lock can't be written: {error.strerror}", where=str(folder), fix=f"chmod u+w {folder}"
         ) from error
     with file:
-        _acquire(file, time.monotonic() + wait_seconds)
+        _acquire(file, time.monotonic() + wait_seconds, check)
         former = _holder(file)
         _write(file, Holder(what, os.getpid(), time.strftime("%Y-%m-%d %H:%M:%S"), str(this_process())))
         try:
             yield str(former) if former else ""
         finally:
             _write(file, None)  # only who dies leaves his name; the system releases the lock in any case
+
+
+def require_free(folder: Path) -> None:
+    """Raise StateError, naming the holder, where a run goes on; who died last is still known afterwards."""
+    try:
+        file = (folder / "run.lock").open()
+    except FileNotFoundError:
+        return
+    with file:
+        _acquire(file, 0.0, lambda: None)
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ class Holder:
         return process is not None and process.dead
 
 
-def _acquire(file: IO[str], deadline: float) -> None:
+def _acquire(file: IO[str], deadline: float, check: Callable[[], None]) -> None:
     patient = False
     while True:
         try:
@@ -73,6 +85,7 @@ def _acquire(file: IO[str], deadline: float) -> None:
                 patient, deadline = True, max(deadline, time.monotonic() + DYING_SECONDS)
             if time.monotonic() >= deadline:
                 raise _busy(file, holder) from None
+            check()
             time.sleep(0.05 if patient else 0.2)
 
 

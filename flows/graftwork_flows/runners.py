@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -200,11 +200,14 @@ class _ByPool:
 
 
 def _final(client: Any, run: Any, progress: Progress) -> Any:
-    """Wait for a flow run's last state."""
+    """Wait for a flow run's last state; a server that is away for a while is waited for, too."""
+    from httpx import HTTPError
+
     while True:
-        state = client.read_flow_run(run).state
-        if state is not None and state.is_final():
-            return state
+        with suppress(HTTPError):
+            state = client.read_flow_run(run).state
+            if state is not None and state.is_final():
+                return state
         until = time.monotonic() + POOL_POLL_SECONDS
         while time.monotonic() < until:
             progress.check()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -72,6 +72,11 @@ class Run:
             self.failures[node.name] = failure
             raise failure from error
 
+    def require_done(self) -> None:
+        """Raise the first failure, if there was one."""
+        if self.failures:
+            raise next(iter(self.failures.values()))
+
     def _compute(self, node: Node, progress: Progress) -> None:
         """Run core's function, which does torch's work on the computing thread; or have it run elsewhere."""
         assert node.own is not None
@@ -94,21 +99,22 @@ class Run:
 @contextmanager
 def begin(
     root: Path, *, goals: Collection[str] = (), force: bool = False, wait_seconds: float = 0.0,
-    what: str = "graftwork run", tell: Callable[[str], None] = say,
+    what: str = "graftwork run", tell: Callable[[str], None] = say, stop: Stop | None = None, home: Path | None = None,
 ) -> Iterator[Run]:  # fmt: skip
     """Hold the workspace's lock, heed signals; open and check it if there is anything to do.
 
     `goals` are those of `Pipeline.nodes`. What the settings of plugins are checked against – versions, local files –
     is among what the stages depend on: where nothing has changed, they stand as they were checked. `tell` is told what
-    was exchanged with a remote, where the settings want that.
+    was exchanged with a remote, where the settings want that. `stop` is that of a caller who heeds signals already;
+    `home` the workspace of which `root` is a worktree, and in which the run is entered into books.
     """
-    stop = Stop()
+    heeded, stop = stop is not None, stop or Stop()
     settings = load_settings(root / PARAMS)
     layout = Layout(root)
     with (
         run_log(layout, what),
-        run_lock(layout.private, what, wait_seconds) as former,
-        stop_on_signals(stop),
+        nullcontext() if heeded else stop_on_signals(stop),
+        run_lock(layout.private, what, wait_seconds, stop.check) as former,
         chdir(root),  # DVC's run cache takes the current folder for the workspace
         _computing_thread() as computing,
     ):
@@ -128,7 +134,7 @@ def begin(
             computing.submit(lambda: check_before_run(run.context, **what_for)).result()
         yield run
         if settings.log and run.outcomes.get("report", "unchanged") != "unchanged":
-            enter(run.context, what, tell)
+            enter(run.context, what, home or root, tell)
         if settings.remote.push and not stop.wanted:
             with stop_at_once(stop):
                 push_after(pipeline, layout, tell)
@@ -156,16 +162,18 @@ def _computing_thread() -> Executor:
 
 def run_plainly(run: Run, progress: Callable[[str], Progress]) -> None:
     """Run every stage in order, without Prefect; a failure skips what hangs on it, and is raised at the end."""
+    undone: set[str] = set()
     for node in run.nodes:
         if run.stop.wanted:
             break
-        if any(name in run.failures for name in node.upstream):
-            run.failures[node.name] = run.failures[next(n for n in node.upstream if n in run.failures)]
+        if not undone.isdisjoint(node.upstream):
+            undone.add(node.name)
             continue
         reporter = progress(node.name)
         try:
             outcome = run.stage(node, reporter)
         except GraftworkError:
+            undone.add(node.name)
             continue
         if outcome != "computed":
             reporter.log(f"{outcome}")

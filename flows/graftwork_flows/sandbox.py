@@ -19,8 +19,11 @@ from graftwork.files import make_folder, write_text
 from graftwork.layout import Layout
 from graftwork.params_file import apply_overrides, load_settings
 from graftwork.processes import process_of, this_process
+from graftwork.temporaries import remove
 from graftwork.workspace import PARAMS
 from graftwork.yaml_source import read_yaml
+
+OWNER = ".owner"
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sa
     top = _repository(workspace)
     tree = Layout(workspace).worktrees / name
     make_folder(tree.parent)
-    _remove_orphans(workspace, tree.parent)
+    for orphan in orphans(workspace):
+        remove_worktree(workspace, orphan)
     write_text(_owner(tree), str(this_process()))
     _call(workspace, "git", "worktree", "add", "--quiet", "--detach", str(tree), "HEAD")
     try:
@@ -73,20 +77,39 @@ def remove_worktree(workspace: Path, tree: Path) -> None:
     subprocess.run(
         ["git", "-C", str(workspace), "worktree", "remove", "--force", str(tree)], capture_output=True, check=False
     )
+    remove(tree)  # of what git knows nothing
     _owner(tree).unlink(missing_ok=True)
 
 
-def _remove_orphans(workspace: Path, trees: Path) -> None:
-    """Remove the worktrees of runs that were killed: what they finished is in DVC's cache."""
-    for owner in trees.glob("*.owner"):
-        process = process_of(owner.read_text(encoding="utf-8"))
-        if process is not None and process.dead:
-            remove_worktree(workspace, owner.with_suffix(""))
+def orphans(workspace: Path) -> set[Path]:
+    """Return the worktrees of runs that were killed: what they finished is in DVC's cache."""
+    return {tree for tree in _trees(workspace) if _forsaken(tree)}
+
+
+def in_use(workspace: Path) -> set[Path]:
+    """Return the worktrees of runs that go on."""
+    return {tree for tree in _trees(workspace) if not _forsaken(tree)}
+
+
+def _trees(workspace: Path) -> set[Path]:
+    """Return all worktrees, and what shall become one, or was."""
+    folder = Layout(workspace).worktrees
+    found = folder.iterdir() if folder.is_dir() else ()
+    return {path.with_suffix("") if path.suffix == OWNER else path for path in found}
+
+
+def _forsaken(tree: Path) -> bool:
+    """Tell whether a worktree's run is no more. The note of whose it is is there before the tree, and after it."""
+    try:
+        process = process_of(_owner(tree).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return True
+    return process is None or process.dead
 
 
 def _owner(tree: Path) -> Path:
     """Return the file that says whose a worktree is."""
-    return tree.with_name(f"{tree.name}.owner")
+    return tree.with_name(f"{tree.name}{OWNER}")
 
 
 def _repository(workspace: Path) -> Path:

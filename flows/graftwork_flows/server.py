@@ -17,6 +17,7 @@ from pathlib import Path
 
 from graftwork.errors import StateError
 from graftwork.files import make_folder, write_json, write_text
+from graftwork.processes import Process, process_numbered, process_of
 from graftwork_flows.run_lock import run_lock
 
 USUAL_PORT = 4200
@@ -61,10 +62,15 @@ heartbeat_frequency = 30
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: where it answers, and its process when it is ours."""
+    """A server of ours: where it answers, and its process."""
 
     port: int
-    pid: int
+    process: Process
+
+    @property
+    def pid(self) -> int:
+        """The number of its process, which is that of its group too."""
+        return self.process.pid
 
     @property
     def url(self) -> str:
@@ -79,43 +85,50 @@ class Server:
 
 def running_server(root: Path) -> Server | None:
     """Return the workspace's server, if it is up."""
-    server, _ = _stored(root)
-    return server if server and _alive(server.pid) and healthy(server.url) else None
+    server = _living(root)
+    return server if server and healthy(server.url) else None
+
+
+def is_own(root: Path) -> bool:
+    """Tell whether Prefect's calls go to the workspace's own server, not to one that others may share."""
+    own = running_server(root)
+    return own is not None and own.url == os.environ.get("PREFECT_API_URL")
 
 
 def launch(root: Path) -> Server:
-    """Start a server without waiting for it, or return the one that is running or starting."""
+    """Start a server without waiting for it, or return the one that lives: two must not share one database."""
     with run_lock(root / ".prefect", "starting the Prefect server", wait_seconds=30):
-        server = running_server(root) or _starting(root)
+        server = _living(root)
         if server is None:
             server = _spawn(root, _free_port(_last_port(root)))
-            write_json(_state_file(root), {"port": server.port, "pid": server.pid, "started": time.time()})
+            write_json(_state_file(root), {"port": server.port, "process": str(server.process)})
         write_text(root / "prefect.toml", _toml(root, server))
     return server
 
 
 def wait_until_ready(root: Path, server: Server) -> None:
-    """Wait for the server's first answer; raise StateError when it ends or takes too long."""
+    """Wait until the server answers; raise StateError when it ends or takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while not healthy(server.url):
-        if not _alive(server.pid) or time.monotonic() > deadline:
+        if server.process.dead or time.monotonic() > deadline:
+            what = "ended" if server.process.dead else f"doesn't answer, process {server.pid}"
             raise StateError(
-                "The Prefect server didn't start", where=str(_log_file(root)),
-                fix=f"tail {_log_file(root)}; graftwork run --without-prefect needs none",
+                f"The Prefect server {what}", where=str(_log_file(root)),
+                fix=f"tail {_log_file(root)}; graftwork server stop; graftwork run --without-prefect needs none",
             )  # fmt: skip
         time.sleep(0.25)
 
 
 def stop_server(root: Path) -> bool:
     """End the workspace's server; return whether there was one."""
-    server = running_server(root) or _starting(root)
+    server = _living(root)
     if server is None:
         return False
     os.killpg(server.pid, signal.SIGTERM)
     deadline = time.monotonic() + 15
-    while _alive(server.pid) and time.monotonic() < deadline:
+    while not server.process.dead and time.monotonic() < deadline:
         time.sleep(0.1)
-    if _alive(server.pid):
+    if not server.process.dead:
         os.killpg(server.pid, signal.SIGKILL)
     _state_file(root).unlink(missing_ok=True)
     return True
@@ -149,8 +162,8 @@ def healthy(url: str) -> bool:
 
 def silent_process(root: Path) -> int | None:
     """Return the process that was started as the workspace's server and lives, but doesn't answer."""
-    server, _ = _stored(root)
-    return server.pid if server and _alive(server.pid) and not healthy(server.url) else None
+    server = _living(root)
+    return server.pid if server and not healthy(server.url) else None
 
 
 def require_reachable() -> None:
@@ -180,27 +193,28 @@ def _spawn(root: Path, port: int) -> Server:
             command, cwd=root / ".prefect", env=environment, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
-    return Server(port, process.pid)
+    return Server(port, process_numbered(process.pid))
 
 
-def _starting(root: Path) -> Server | None:
-    """Return a server that was spawned a moment ago and may still come up."""
-    server, started = _stored(root)
-    return server if server and time.time() - started < START_SECONDS and _alive(server.pid) else None
+def _living(root: Path) -> Server | None:
+    """Return the server that was started last, if its process lives, whether it answers or not."""
+    server = _stored(root)
+    return server if server and not server.process.dead else None
 
 
-def _stored(root: Path) -> tuple[Server | None, float]:
-    """Return the server that was started last, alive or not, and when that was."""
+def _stored(root: Path) -> Server | None:
+    """Return the server that was started last, alive or not."""
     try:
         stored = json.loads(_state_file(root).read_text(encoding="utf-8"))
-        return Server(int(stored["port"]), int(stored["pid"])), float(stored["started"])
+        process = process_of(stored["process"])
+        return Server(int(stored["port"]), process) if process else None
     except (OSError, ValueError, KeyError, TypeError):
-        return None, 0.0
+        return None
 
 
 def _last_port(root: Path) -> int:
     """Return the port of a server that died: runs and workers still ask for it there."""
-    server, _ = _stored(root)
+    server = _stored(root)
     return server.port if server else USUAL_PORT
 
 
@@ -215,20 +229,6 @@ def _free_port(wanted_most: int) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise StateError("No port is free on 127.0.0.1", fix="graftwork run --without-prefect")
-
-
-def _alive(pid: int) -> bool:
-    """Tell whether a process runs; one that ended but wasn't waited for doesn't."""
-    try:
-        if os.waitpid(pid, os.WNOHANG) != (0, 0):
-            return False
-    except ChildProcessError:
-        pass  # another process's child
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
 
 
 def _toml(root: Path, server: Server) -> str:

@@ -10,12 +10,12 @@ from prefect.client.schemas.objects import State
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from graftwork.errors import GraftworkError
 from graftwork_flows import artifacts
-from graftwork_flows.crashed import note_flow_run
+from graftwork_flows.flow_body import as_flow, run_name
 from graftwork_flows.runners import Runner
+from graftwork_flows.stopping import Stop
 from graftwork_flows.sweep_graph import GOALS, write_graph
-from graftwork_flows.tasks import failed, run_name, run_stages
+from graftwork_flows.tasks import run_stages
 
 
 @flow(
@@ -39,10 +39,10 @@ def sweep(
         runner: Where cells are trained: threads (here), dask:tcp://host:8786, ray:ray://host:10001, pool:stage/away.
     """
     root = Path(workspace).resolve()
-    note_flow_run(root)
-    try:
+
+    def work(stop: Stop) -> State[Any]:
         where = Runner.named(runner)
         write_graph(root)
-        return run_stages(root, recompute, wait_seconds, artifacts.publish_sweep, GOALS, runner=where)
-    except GraftworkError as error:
-        return failed(error)
+        return run_stages(root, stop, recompute, wait_seconds, artifacts.publish_sweep, GOALS, runner=where)
+
+    return as_flow(root, work)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +21,28 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from graftwork.errors import GraftworkError, Interrupted, listed
 from graftwork.layout import Layout
 from graftwork_flows import artifacts
+from graftwork_flows.flow_body import failed, flow_run_id, flow_run_name
 from graftwork_flows.machine_slot import machine_slot
 from graftwork_flows.partial import missing_strategies, report_without
 from graftwork_flows.pipeline import Node
 from graftwork_flows.runners import AT_ONCE, Runner, going_out
 from graftwork_flows.runs import CHECKED, Run, begin
 from graftwork_flows.server import require_reachable
+from graftwork_flows.stopping import Stop
 
-SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 UPDATE_SECONDS = 2.0  # each update of a progress artifact is a request
 CACHED = {"unchanged": "nothing that it depends on has changed", "restored": "restored from DVC's cache"}
 
 
-def run_name(what: str) -> str:
-    """Return a name that sorts by time and is a valid name of a DVC experiment."""
-    return f"{what}-{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]
-
-
 def run_stages(
-    root: Path, recompute: bool, wait_seconds: float, publish: Callable[[Layout], str], goals: Collection[str] = (),
-    undone: Callable[[Run], str] | None = None, runner: Runner = Runner(),  # noqa: B008  # frozen
+    root: Path, stop: Stop, recompute: bool, wait_seconds: float, publish: Callable[[Layout], str],
+    goals: Collection[str] = (), undone: Callable[[Run], str] | None = None,
+    runner: Runner = Runner(),  # noqa: B008  # frozen
+    home: Path | None = None,
 ) -> State[Any]:  # fmt: skip
     """Submit one task for each stage, publish what came out, and end in the state that tells what became of them.
 
-    `undone` publishes what can be told where stages failed, and returns a sentence on it.
+    `undone` publishes what can be told where stages failed, and returns a sentence on it; `home` is as in `begin`.
     """
     log = get_run_logger()
     what = f"flow run {flow_run_name()} {flow_run_id()}".rstrip()
@@ -54,15 +50,16 @@ def run_stages(
     def tell(line: str) -> None:
         log.log(logging.WARNING if line.startswith("warning: ") else logging.INFO, line)
 
-    slot = nullcontext() if tuple(goals) == CHECKED else machine_slot()
+    slot = nullcontext() if tuple(goals) == CHECKED else machine_slot(stop)
     with (
         slot,
-        begin(root, goals=goals, force=recompute, wait_seconds=wait_seconds, what=what, tell=tell) as run,
+        begin(
+            root, goals=goals, force=recompute, wait_seconds=wait_seconds, what=what, tell=tell, stop=stop, home=home
+        ) as run,
         going_out(runner, run),
     ):
         states = {name: future.state for name, future in _submit(run).items()}
-        if run.stop.wanted:
-            return Cancelled(message=f"stopped by {run.stop.signal.name}", data=run.stop.error())
+        run.stop.check()
         missing = [name for name, state in states.items() if not state.is_completed()]
         if run.failures:
             first = next(iter(run.failures.values()))
@@ -160,32 +157,6 @@ def report_partially(run: Run, page: Path) -> str:
 
     done = report(return_state=True).is_completed()
     return f"Report without {listed(missing)}: {page}. " if done else ""
-
-
-def failed(error: GraftworkError, message: str = "") -> State[Any]:
-    """Return the state of a flow run that ends with an error, which the command line can raise again.
-
-    Of a deployed run nobody does; Prefect would log the whole traceback, which is in the workspace's own log.
-    """
-    context = FlowRunContext.get()
-    deployed = context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None
-    return Failed(message=message or str(error), data=None if deployed else error)
-
-
-def flow_run_name() -> str:
-    """Return the name of the flow run that is going on, or one of ours where that can't name a folder and a git ref.
-
-    Who starts a run through the API may name it anything.
-    """
-    context = FlowRunContext.get()
-    name = context.flow_run.name if context and context.flow_run else None
-    return name if name and SAFE_NAME.fullmatch(name) else run_name("run")
-
-
-def flow_run_id() -> str:
-    """Return the id of the flow run that is going on, by which the Prefect UI finds it."""
-    context = FlowRunContext.get()
-    return str(context.flow_run.id) if context and context.flow_run else ""
 
 
 class TaskProgress:

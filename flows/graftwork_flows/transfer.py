@@ -11,15 +11,15 @@ from prefect.client.schemas.objects import State
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from graftwork.errors import GraftworkError
 from graftwork.layout import Layout
 from graftwork_flows import artifacts
-from graftwork_flows.crashed import note_flow_run
+from graftwork_flows.flow_body import as_flow, flow_run_name, run_name
 from graftwork_flows.overrides import as_overrides
 from graftwork_flows.run_log import run_log
 from graftwork_flows.runners import Runner
 from graftwork_flows.sandbox import sandbox
-from graftwork_flows.tasks import failed, flow_run_name, report_partially, run_name, run_stages
+from graftwork_flows.stopping import Stop
+from graftwork_flows.tasks import report_partially, run_stages
 
 
 @flow(
@@ -56,24 +56,24 @@ def transfer(
         runner: Where trainings run: threads (here), dask:tcp://host:8786, ray:ray://host:10001, pool:stage/away.
     """
     root = Path(workspace).resolve()
-    note_flow_run(root)
 
-    def run_in(folder: Path) -> State[Any]:
-        page = Layout(root).kept_report(flow_run_name())
-        return run_stages(
-            folder, recompute, wait_seconds, artifacts.publish, undone=lambda run: report_partially(run, page),
-            runner=where,
-        )  # fmt: skip
-
-    try:
+    def work(stop: Stop) -> State[Any]:
         where = Runner.named(runner)
         changes = as_overrides(root, strategies, labels, seeds, finetune_epochs, overrides)
+
+        def run_in(folder: Path) -> State[Any]:
+            page = Layout(root).kept_report(flow_run_name())
+            return run_stages(
+                folder, stop, recompute, wait_seconds, artifacts.publish,
+                undone=lambda run: report_partially(run, page), runner=where, home=root,
+            )  # fmt: skip
+
         if not changes:
             return _tell(run_in(root), lambda: str(Layout(root).report / "report.html"))
         with run_log(Layout(root), flow_run_name()), sandbox(root, changes, flow_run_name()) as box:
             return _tell(run_in(box.root), box.keep)
-    except GraftworkError as error:
-        return failed(error)
+
+    return as_flow(root, work)
 
 
 def _tell(state: State[Any], report: Callable[[], str]) -> State[Any]:

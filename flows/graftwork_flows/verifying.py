@@ -16,6 +16,8 @@ from graftwork.dvc_lock import LockedStage, files_of, listing_in_cache, md5_of, 
 from graftwork.errors import FEW, GraftworkError, StateError, listed
 from graftwork.files import sha256_of_file
 from graftwork.layout import Layout
+from graftwork.params_file import load_settings
+from graftwork.workspace import PARAMS
 from graftwork.yaml_source import read_yaml
 from graftwork_flows.console import say
 from graftwork_flows.pipeline import RUN, Declared, Pipeline
@@ -52,7 +54,7 @@ def print_verification(root: Path, *, remote: bool, as_json: bool) -> None:
 
 def verify(root: Path, *, remote: bool = False) -> list[Finding]:
     """Look at every stage of dvc.yaml, the sweep's too if it was run, and at what .graftwork keeps."""
-    pipeline, locks = Pipeline(root), read_locks(root)
+    pipeline, locks = Pipeline(root, load_settings(root / PARAMS).remote.name), read_locks(root)
     declared = pipeline.declared()
     swept = any(stage.name in locks for stage in declared if stage.file != RUN)
     look = _Look(pipeline, root)

@@ -10,13 +10,19 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import httpx
 import psutil
 import pytest
+from prefect.states import Completed
 from ruamel.yaml import YAML
 
 from graftwork.errors import SettingsError, StateError
-from graftwork_flows.orders import Order, versions
+from graftwork.progress import Quiet
+from graftwork_flows import runners
+from graftwork_flows.orders import Order, unpack, versions
 from graftwork_flows.runners import Runner
 from graftwork_flows.server import running_server
 from tests.conftest import ROOT
@@ -239,8 +245,29 @@ def test_a_disk_is_shared_only_where_the_proof_can_be_read(tmp_path: Path) -> No
     assert not an_order(proof=f"{proof}\nabc").shares_disk
 
 
+def test_what_an_order_brought_goes_with_the_next_that_lacks_it(tmp_path: Path) -> None:
+
+    unpack(an_order(texts={"params.yaml": "a", "sweep/dvc.yaml": "b"}), tmp_path)
+    (tmp_path / "own").write_text("the worker's")
+    unpack(an_order(texts={"params.yaml": "c"}), tmp_path)
+    assert (tmp_path / "params.yaml").read_text() == "c" and (tmp_path / "own").exists()
+    assert not (tmp_path / "sweep" / "dvc.yaml").exists()
+
+
+def test_a_server_that_is_away_for_a_while_ends_no_stage() -> None:
+    answers = iter([httpx.ConnectError("refused"), httpx.ReadTimeout("late"), SimpleNamespace(state=Completed())])
+
+    def read(_: object) -> Any:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    client = SimpleNamespace(read_flow_run=read)
+    assert runners._final(client, "id", Quiet()).is_completed()
+
+
 def test_an_order_writes_nothing_outside_of_its_folder(tmp_path: Path) -> None:
-    from graftwork_flows.orders import unpack
 
     with pytest.raises(StateError, match="outside of its folder"):
         unpack(an_order(texts={"../params.yaml": "x"}), tmp_path / "here")

@@ -5,19 +5,24 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from graftwork.files import read_json
 from graftwork.layout import Layout
 from graftwork.params_file import load_settings
-from graftwork.results import results_of
+from graftwork.results import Results, results_of
+from graftwork_flows.books import enter
 from tests.flows.conftest import call, edit, environment, run
 
 FIND = """
 import warnings
 warnings.simplefilter("ignore")
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from mlflow import MlflowClient
 client = MlflowClient(f"sqlite:///{Path('mlruns/mlflow.db').absolute()}")
 (run,) = client.search_runs([client.get_experiment_by_name("graftwork").experiment_id])
@@ -60,6 +65,19 @@ def test_a_run_is_entered_once_and_hangs_on_nothing(computed: Path) -> None:
     assert live["full_copy"]["accuracy"]["mean"] == told["strategies"]["full_copy"]["accuracy"]["mean"]
     assert (computed / "dvc.yaml").read_bytes() == graph and call(computed, "dvc", "exp", "list") == ""
     assert "up to date" in call(computed, "dvc", "status")
+
+
+def test_a_run_that_worked_in_a_worktree_is_entered_at_home(computed: Path, tmp_path: Path) -> None:
+    found: list[Results] = []
+    settings = load_settings(computed / "params.yaml", overrides=["log=[mlflow]"])
+    registry = SimpleNamespace(create=lambda kind, use: SimpleNamespace(log=found.append))
+    context: Any = SimpleNamespace(settings=settings, layout=Layout(computed), registry=registry)
+    enter(context, "a run", tmp_path, print)
+    assert [one.root for one in found] == [tmp_path]
+    told: list[str] = []
+    context.layout = Layout(tmp_path)  # where no report is
+    enter(context, "a run", tmp_path, told.append)
+    assert len(told) == 1 and told[0].startswith("warning: the run wasn't entered into mlflow")
 
 
 def test_a_book_that_fails_is_a_warning(computed: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from graftwork.layout import Layout
+from graftwork.processes import Process, this_process
 from graftwork_flows.cleaning import rubbish
 from graftwork_flows.run_lock import run_lock
 from graftwork_flows.sandbox import sandbox
@@ -80,16 +81,21 @@ def test_a_run_that_is_going_on_refuses(tidy: Path) -> None:
     assert all((tidy / path).exists() for path in expected)
 
 
-def test_a_worktree_goes_only_when_no_run_holds_it(tidy: Path) -> None:
-    with sandbox(tidy, ["finetune.epochs=1"], "box") as box:
-        tree = Layout(tidy).private / "worktrees" / "box"
-        assert list(rubbish(tidy)) == [], "it is new"
+def test_a_worktree_goes_only_when_its_run_is_no_more_and_with_it_what_the_run_may_need(tidy: Path) -> None:
+    tree = Layout(tidy).worktrees / "box"
+    aged(Layout(tidy).checkpoints("full_copy", "seed-0", "f", "newest") / "state.json")
+    with sandbox(tidy, ["finetune.epochs=1"], "box"):
         os.utime(tree, (OLD, OLD))
-        with run_lock(box.root / ".graftwork", "its run"):
-            assert list(rubbish(tidy)) == []
-        assert [one.path for one in rubbish(tidy)] == [".graftwork/worktrees/box"]
+        assert list(rubbish(tidy)) == []
+        done = run(tidy, "graftwork", "clean", "--yes", "--cache")
+        assert done.returncode == 4 and "in use by a run with other settings" in done.stderr
+        dead = Process(this_process().machine, this_process().pid, this_process().started + 1)
+        (tree.parent / "box.owner").write_text(str(dead))
+        assert [one.path for one in rubbish(tidy)] == [
+            ".graftwork/checkpoints/full_copy", ".graftwork/worktrees/box",
+        ]  # fmt: skip
         call(tidy, "graftwork", "clean", "--yes")
-        assert not tree.exists() and "worktrees" not in call(tidy, "git", "worktree", "list")
+        assert not list(tree.parent.iterdir()) and "worktrees" not in call(tidy, "git", "worktree", "list")
 
 
 def test_prefects_history_and_dvcs_cache_go_on_request_alone(tidy: Path) -> None:

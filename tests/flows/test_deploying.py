@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from graftwork.errors import SettingsError, StateError
-from graftwork_flows.deploying import FLOWS, _complaint, read_deployments
+from graftwork_flows.deploying import FLOWS, SET_FOLDER, _complaint, _require_ours, read_deployments
 from tests.conftest import ROOT
 from tests.flows.conftest import run
 
@@ -16,7 +18,18 @@ def test_our_own_deployments_are_read_and_theirs_are_the_flows_that_are_watched(
     assert [one.name for one in read_deployments(ROOT)] == ["data-check", "nightly", "sweep"]
     assert {one.pool for one in read_deployments(ROOT)} == {"local"}
     text = (ROOT / "prefect.yaml").read_text()
+    text += (ROOT / "docs" / "scaling.md").read_text().replace("away:stage", "stage:stage")
     assert all(f"graftwork_flows.{flow}:{flow}" in text for flow in FLOWS)
+
+
+def test_another_workspaces_deployment_of_the_same_name_is_not_taken_over(tmp_path: Path) -> None:
+    def deployed(folder: Path) -> Any:
+        return SimpleNamespace(name="nightly", pull_steps=[{SET_FOLDER: {"directory": str(folder)}}])
+
+    _require_ours([deployed(tmp_path), SimpleNamespace(name="own", pull_steps=None)], tmp_path)  # type: ignore[list-item]
+    with pytest.raises(StateError, match="'nightly' is a deployment of another workspace") as caught:
+        _require_ours([deployed(tmp_path / "theirs")], tmp_path)
+    assert str(tmp_path / "theirs") in caught.value.where and "rename it" in caught.value.fix
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ def worker(site: Path, api: Api, tmp_path_factory: pytest.TempPathFactory) -> It
         process = subprocess.Popen(
             ["prefect", "worker", "start", "--pool", "local"], cwd=site, env=environment() | AT_ONCE,
             stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
         )  # fmt: skip
         yield process
         process.send_signal(signal.SIGTERM)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from graftwork.errors import StateError
 from graftwork_flows.checkup import machine, software, state
 from graftwork_flows.doctor import Line, _guarded, diagnose
-from graftwork_flows.run_lock import run_lock
+from graftwork_flows.run_lock import require_free, run_lock
 from tests.conftest import ROOT
 from tests.flows.conftest import edit, environment, run
 
@@ -113,6 +116,24 @@ def test_a_run_that_is_going_on_is_told(workspace: Path) -> None:
     with run_lock(workspace / ".graftwork", "a run of this test"):
         (line,) = state.runs(workspace)
     assert "a run of this test" in line.text
+
+
+def test_who_died_is_still_known_after_it_looked_and_a_login_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = os.fork()
+    if pid == 0:
+        with run_lock(tmp_path, "a run of this test"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    require_free(tmp_path)
+    with run_lock(tmp_path, "the next") as former:
+        assert "a run of this test" in former
+        with pytest.raises(StateError, match="busy: the next"):
+            require_free(tmp_path)
+    monkeypatch.setenv("PREFECT_API_URL", "http://me:geheim@127.0.0.1:9/api")
+    (line,) = state.prefect(tmp_path)
+    assert line.level == "broken" and "geheim" not in line.text
 
 
 def test_a_check_that_fails_is_a_line(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from graftwork.errors import Interrupted, StateError
+from graftwork.errors import Interrupted, StateError, TrainingError
 from graftwork.layout import Layout
-from graftwork_flows.runs import begin, run_plainly
+from graftwork_flows import launch
+from graftwork_flows.runs import Run, begin, run_plainly
 from tests.flows.conftest import call, commit, edit, run
 from tests.flows.recorder import Recorder
 
@@ -128,6 +129,20 @@ def test_a_remote_that_is_not_set_up_is_told_before_anything_runs(computed: Path
     with pytest.raises(StateError) as refused:
         exchange(computed, settings)
     assert text in str(refused.value)
+
+
+def test_what_was_finished_is_pushed_also_where_another_stage_failed(
+    stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(stored / "params.yaml", "seed: 0\n", f"seed: 0\n{PUSHES}")
+
+    def fails(run: Run, *_: object) -> None:
+        run.failures["finetune@freeze"] = TrainingError("on purpose")
+
+    monkeypatch.setattr(launch, "_run_to_the_end", fails)
+    with pytest.raises(TrainingError, match="on purpose"):
+        launch.bring_up_to_date(stored, (), quiet=True)
+    assert list((stored.parent / "store").rglob("*"))
 
 
 def test_an_interrupted_run_pushes_nothing(stored: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from graftwork.errors import DataError
 from graftwork.secrets import has_secret, url_with_secrets, without_secrets
-from graftwork_flows import tasks
+from graftwork_flows import flow_body
 from tests.core.server import Served, serving
 from tests.flows.conftest import call, edit, environment, run
 
@@ -113,15 +113,15 @@ class Context:
 
 @pytest.mark.parametrize("name", ["../../out", "/etc/x", "-rf", "a/b", ".git", "x\ny", "a..b", "", "x" * 300, "a b"])
 def test_a_flow_runs_name_never_leads_out_of_its_folder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks.FlowRunContext, "get", lambda: Context(SimpleNamespace(name=name)))
-    assert tasks.SAFE_NAME.fullmatch(tasks.flow_run_name())
-    assert tasks.flow_run_name().startswith("run-")
+    monkeypatch.setattr(flow_body.FlowRunContext, "get", lambda: Context(SimpleNamespace(name=name)))
+    assert flow_body.SAFE_NAME.fullmatch(flow_body.flow_run_name())
+    assert flow_body.flow_run_name().startswith("run-")
 
 
 def test_a_flow_runs_own_name_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = tasks.run_name("transfer")
-    monkeypatch.setattr(tasks.FlowRunContext, "get", lambda: Context(SimpleNamespace(name=name)))
-    assert tasks.flow_run_name() == name
+    name = flow_body.run_name("transfer")
+    monkeypatch.setattr(flow_body.FlowRunContext, "get", lambda: Context(SimpleNamespace(name=name)))
+    assert flow_body.flow_run_name() == name
 
 
 def test_no_other_user_may_write_where_dvc_keeps_pickles(workspace: Path) -> None:

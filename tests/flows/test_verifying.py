@@ -86,9 +86,11 @@ def test_private_files_are_compared_with_their_manifests(computed: Path) -> None
 
 
 def test_the_remote_is_asked_for_every_file(computed: Path, tmp_path: Path) -> None:
-    call(computed, "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    call(computed, "dvc", "remote", "add", "-q", "-d", "other", str(tmp_path / "other"))
+    call(computed, "dvc", "remote", "add", "-q", "store", str(tmp_path / "store"))
+    edit(computed / "params.yaml", "seed: 0\n", "seed: 0\nremote: {name: store}\n")
     assert [name for name in differing(computed, remote=True) if name.startswith("remote store")]
-    call(computed, "dvc", "push", "-q")
+    call(computed, "dvc", "push", "-q", "-r", "store")
     assert differing(computed, remote=True) == {}
     gone = md5_of(Layout(computed).tuned("full_copy") / "seed-0.safetensors")
     assert gone is not None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from graftwork.errors import StateError
 from graftwork.layout import Layout
+from graftwork.secrets import without_secrets
 from graftwork_flows import server
 from graftwork_flows.doctor import Check, Line, is_workspace
 
@@ -92,10 +93,9 @@ def prefect(root: Path) -> Iterator[Line]:
     own = os.environ.get("PREFECT_API_URL")
     if own:
         up = server.healthy(own)
+        told = "answers" if up else "is silent"
         fix = "" if up else "start it, or unset the variable; graftwork run --without-prefect needs none"
-        yield Line(
-            "ok" if up else "broken", "prefect", f"PREFECT_API_URL={own} {'answers' if up else 'is silent'}", fix
-        )
+        yield Line("ok" if up else "broken", "prefect", f"PREFECT_API_URL={without_secrets(own)} {told}", fix)
     elif not is_workspace(root):
         yield Line("ok", "prefect", "a server is started for each workspace by graftwork run")
     elif found := server.running_server(root):
@@ -111,15 +111,15 @@ def runs(root: Path) -> Iterator[Line]:
     """Tell whether a run is going on."""
     if not is_workspace(root):
         return
-    from graftwork_flows.run_lock import run_lock
+    from graftwork_flows.run_lock import require_free
 
     private = Layout(root).private
     if not (private / "run.lock").exists():
         yield Line("ok", "runs", "none was started here yet")
         return
     try:
-        with run_lock(private, "graftwork doctor"):
-            yield Line("ok", "runs", "none is going on")
+        require_free(private)
+        yield Line("ok", "runs", "none is going on")
     except StateError as error:
         yield Line("ok", "runs", error.what)
 
