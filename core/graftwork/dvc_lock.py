@@ -49,7 +49,7 @@ def read_locks(root: Path) -> dict[str, LockedStage]:
 def read_lock(path: Path) -> dict[str, LockedStage]:
     """Return the stages that one record has, by name. Raises StateError where it can't be read."""
     try:
-        stages = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))["stages"]
+        stages = YAML(typ="safe").load(path.read_text(encoding="utf-8"))["stages"]
         return {name: _stage(name, found) for name, found in stages.items()}
     except (OSError, UnicodeDecodeError, YAMLError, KeyError, TypeError, AttributeError) as error:
         raise StateError(

@@ -23,7 +23,7 @@ from graftwork.errors import GraftworkError, StateError
 from graftwork.layout import Layout
 from graftwork_flows import exchange, parcels
 from graftwork_flows.exchange import Exchanged
-from graftwork_flows.lock_files import kept_whole, sweep_cache, sweep_outputs
+from graftwork_flows.lock_files import kept_whole, put_entry, sweep_cache, sweep_outputs
 
 Outcome = Literal["computed", "unchanged", "restored"]
 RUN, SWEEP = "dvc.yaml", "sweep/dvc.yaml"  # the stage graphs of a workspace; the second hangs on the first
@@ -201,13 +201,16 @@ class Pipeline:
             compute()
         with self._dvc():
             self._check_definition()
-            self._record(node)
+            self._record(node, stage)
         return "computed"
 
-    def _record(self, node: Node) -> None:
-        """Write what a stage made of what into DVC's cache and dvc.lock."""
-        with kept_whole(self.root, _lock(node)):
-            self._repo.commit(self._target(node), force=True)
+    def _record(self, node: Node, stage: Any) -> None:
+        """Write what a stage made of what into DVC's cache and dvc.lock, as `dvc commit --force` does."""
+        from dvc.stage.serialize import to_lockfile
+
+        stage.save()
+        stage.commit()
+        put_entry(self.root / _lock(node), to_lockfile(stage))
 
     def default_remote(self) -> tuple[str, dict[str, str]]:
         """Return the default remote's name, or nothing, and its settings without secrets."""
@@ -260,7 +263,7 @@ class Pipeline:
                 raise
             self._pulls = False  # the remote failed: what is left is computed here
             return False
-        self._record(node)
+        self._record(node, self._stage(node))
         return True
 
     def _target(self, node: Node) -> str:

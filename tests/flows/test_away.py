@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,9 +50,9 @@ def worked(home: Path) -> bool:
     return any((home / ".graftwork" / "away").glob("*/weights/**/*.safetensors"))
 
 
-@pytest.fixture
-def site(template: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A workspace with a directory as its remote, committed, and the address of its Prefect server."""
+@contextmanager
+def serving(template: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield a workspace with a directory as its remote, committed, and the address of its Prefect server."""
     folder = Path(shutil.copytree(template, tmp_path / "workspace"))
     call(folder, "dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
     commit(folder)
@@ -62,13 +63,36 @@ def site(template: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
     run(folder, "graftwork", "server", "stop")
 
 
+@pytest.fixture
+def site(template: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """Such a workspace in which nothing has run."""
+    with serving(template, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def done(computed_template: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """Such a workspace in which everything has run."""
+    with serving(computed_template, tmp_path) as made:
+        yield made
+
+
+def train_again(folder: Path, ingredients: int) -> None:
+    """Let one strategy be another, which trains so many times."""
+    edit(
+        folder / "params.yaml",
+        "full_copy: [full_copy",
+        f"full_copy: [full_copy, {{soup: {{ingredients: {ingredients}}}}}",
+    )
+
+
 @pytest.mark.slow
 def test_a_worker_that_dies_is_replaced_and_without_any_the_run_can_be_stopped(
-    site: tuple[Path, str], tmp_path: Path
+    done: tuple[Path, str], tmp_path: Path
 ) -> None:
     pytest.importorskip("prefect_dask", reason="the extra dask isn't installed")
-    folder, url = site
-    edit(folder / "params.yaml", "pretrain: {epochs: 2", "pretrain: {epochs: 2000")
+    folder, url = done
+    train_again(folder, ingredients=400)
     with cluster(folder, tmp_path, url) as (address, workers):
         command = ["graftwork", "run", "--runner", f"dask:{address}"]
         process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True)
@@ -96,11 +120,11 @@ def busy(workers: dict[Path, subprocess.Popen[bytes]]) -> Path:
 
 
 @pytest.mark.slow
-def test_stopping_the_run_stops_the_workers_and_the_next_run_goes_on(site: tuple[Path, str], tmp_path: Path) -> None:
+def test_stopping_the_run_stops_the_workers_and_the_next_run_goes_on(done: tuple[Path, str], tmp_path: Path) -> None:
     pytest.importorskip("prefect_dask", reason="the extra dask isn't installed")
-    folder, url = site
+    folder, url = done
     good = (folder / "params.yaml").read_text()
-    edit(folder / "params.yaml", "pretrain: {epochs: 2", "pretrain: {epochs: 100000")
+    train_again(folder, ingredients=100_000)
     with cluster(folder, tmp_path, url, workers=1) as (address, workers):
         command = ["graftwork", "run", "--runner", f"dask:{address}"]
         process = subprocess.Popen(command, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True)
@@ -111,6 +135,7 @@ def test_stopping_the_run_stops_the_workers_and_the_next_run_goes_on(site: tuple
         assert process.returncode == 128 + signal.SIGTERM, said
         assert not psutil.wait_procs(stages, timeout=30)[1]
         (folder / "params.yaml").write_text(good)
+        train_again(folder, ingredients=2)
         call(folder, "graftwork", "run", "--runner", f"dask:{address}")
     assert "up to date" in call(folder, "dvc", "status")
 
@@ -118,20 +143,19 @@ def test_stopping_the_run_stops_the_workers_and_the_next_run_goes_on(site: tuple
 @pytest.mark.slow
 @pytest.mark.parametrize(("runner", "package"), [("dask:2", "prefect_dask"), ("ray", "prefect_ray")])
 def test_a_cluster_on_this_machine_needs_no_remote_and_trains_a_sweeps_cells(
-    workspace: Path, runner: str, package: str
+    computed: Path, runner: str, package: str
 ) -> None:
     pytest.importorskip(package, reason=f"the extra {runner.partition(':')[0]} isn't installed")
     try:
-        call(workspace, "graftwork", "sweep", "--runner", runner)
-        assert "up to date" in call(workspace, "dvc", "status", "sweep/dvc.yaml")
-        cells = json.loads((workspace / "sweep" / "cells" / "source-full_copy.json").read_text())
+        assert "labels a class" in call(computed, "graftwork", "sweep", "--runner", runner)
+        assert "up to date" in call(computed, "dvc", "status", "sweep/dvc.yaml")
+        cells = json.loads((computed / "sweep" / "cells" / "source-full_copy.json").read_text())
         assert len(cells) == 4
-        (workspace / ".graftwork" / "ledger.sqlite").unlink()  # or what came back wouldn't be trained here
-        said = call(workspace, "graftwork", "sweep", "--recompute", "--without-prefect")
-        assert "labels a class" in said
-        assert json.loads((workspace / "sweep" / "cells" / "source-full_copy.json").read_text()) == cells
+        (computed / ".graftwork" / "ledger.sqlite").unlink()  # or what came back wouldn't be trained here
+        call(computed, "graftwork", "stage", "cells", "source-full_copy")
+        assert json.loads((computed / "sweep" / "cells" / "source-full_copy.json").read_text()) == cells
     finally:
-        run(workspace, "graftwork", "server", "stop")
+        run(computed, "graftwork", "server", "stop")
 
 
 @pytest.mark.slow
@@ -194,7 +218,8 @@ def test_stages_run_on_process_workers_of_a_work_pool(
     worker = ["prefect", "worker", "start", "--pool", "stages", "--type", "process", "--limit", "1"]
 
     def own(home: Path) -> dict[str, str]:
-        return {"GRAFTWORK_WORKSPACE": str(home), "PREFECT_API_URL": url, "PREFECT_HOME": str(home / ".prefect")}
+        own = {"GRAFTWORK_WORKSPACE": str(home), "PREFECT_API_URL": url, "PREFECT_HOME": str(home / ".prefect")}
+        return {**own, "PREFECT_WORKER_QUERY_SECONDS": "1"}
 
     with (
         background(worker, homes[0], tmp_path / "worker-1.log", **own(homes[0])),

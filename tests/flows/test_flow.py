@@ -101,15 +101,23 @@ def test_a_failed_strategy_fails_its_task_while_others_go_on(site: Path, api: Ap
     assert "bad" not in (site / "report" / "metrics.json").read_text()
 
 
-def test_ctrl_c_cancels_the_run_and_the_exit_code_says_so(site: Path, api: Api) -> None:
+@pytest.mark.parametrize("by", ["ctrl-c", "the server"])
+def test_ctrl_c_or_a_cancel_at_the_server_cancels_the_run_and_the_exit_code_says_so(
+    by: str, site: Path, api: Api
+) -> None:
     good = (site / "params.yaml").read_text()
     edit(site / "params.yaml", "finetune: {epochs: 2", "finetune: {epochs: 4000")
     with begun(site, "graftwork", "run", until="finetune@") as process:
-        process.send_signal(signal.SIGINT)
+        if by == "ctrl-c":
+            process.send_signal(signal.SIGINT)
+        else:
+            cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+            api.post(f"/flow_runs/{api.last_run()['id']}/set_state", cancelling)
         _, said = process.communicate(timeout=30)
     (site / "params.yaml").write_text(good)
-    assert process.returncode == 128 + signal.SIGINT
-    assert "Stopped by SIGINT" in said and "graftwork run goes on" in said
+    number = signal.SIGINT if by == "ctrl-c" else signal.SIGTERM
+    assert process.returncode == 128 + number
+    assert f"Stopped by {number.name}" in said and "graftwork run goes on" in said
     assert api.last_run()["state_name"] == "Cancelled"
 
 

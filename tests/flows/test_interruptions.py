@@ -52,9 +52,8 @@ def test_a_real_run_with_forked_trainings_killed_at_any_time_is_finished_by_the_
     template: Path, tmp_path: Path
 ) -> None:
     real = RealKills(tmp_path, Path(shutil.copytree(template, tmp_path / "template")), SEED)
-    for number in range(2):
-        killed = real.kill(number)
-        assert not killed.lost, f"killed {killed.where}; seed {SEED}"
+    killed = real.kill(0)  # python -m tests.kills --what processes does it more often
+    assert not killed.lost, f"killed {killed.where}; seed {SEED}"
 
 
 def test_a_lock_that_a_dead_process_left_is_taken_over_and_its_holder_named(tmp_path: Path) -> None:

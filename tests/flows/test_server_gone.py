@@ -51,7 +51,7 @@ def test_a_run_whose_server_is_killed_completes_and_says_so(site: Path) -> None:
     assert process.returncode == 0, told
     assert "warning: the Prefect server" in told and "is gone" in told
     assert "up to date" in call(site, "dvc", "status")
-    call(site, "graftwork", "run", "--recompute")  # with nothing to do it would start no server
+    call(site, "graftwork", "check", "--recompute")  # with nothing to do it would start no server
     server = the_server(site)
     assert state_of(Api(server.url), last)["type"] == "CRASHED"
 
