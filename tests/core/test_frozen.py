@@ -301,6 +301,12 @@ def test_the_source_s_side_of_delta_is_computed_once_where_images_stay_as_they_a
     assert calls == [8] * 9
 
 
+def test_seeds_share_the_source_s_side_of_delta(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        train(job(tmp_path / str(seed), "resnet", Delta(), seed=seed, kept=tmp_path / "kept", epochs=1))
+    assert len(entries(tmp_path / "kept")) == 1
+
+
 @pytest.mark.parametrize("damage", ["bytes", "cut", "entry", "gone"])
 def test_a_damaged_entry_is_computed_anew(damage: str, tmp_path: Path) -> None:
     whole = train(job(tmp_path / "1", "mlp", Freeze(), kept=tmp_path / "kept"))
