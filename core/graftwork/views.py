@@ -18,7 +18,7 @@ from graftwork.prefix import Prefix
 from graftwork.progress import Progress
 from graftwork.seeds import generator
 
-PROBED = 4  # images that a frozen part is looked for with
+PROBED = 4  # images of noise that a frozen part is looked for with
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,12 @@ class Views:
     progress: Progress
 
     def probe(self, data: LabelledImages) -> Tensor:
-        """Return a few normalised images (at most PROBED, C, H, W) to look for a frozen part with."""
-        few = data.batch(torch.arange(min(PROBED, len(data)))).to(self.machine.device)
-        return self.normalise(few)
+        """Return noise (PROBED, C, H, W), as normalised images of this format, to look for a frozen part with.
+
+        An entry's name holds what the part makes of it, and so depends on no other images than the entry's own.
+        """
+        noise = 4 * torch.rand((PROBED, *data.shape), generator=torch.Generator().manual_seed(0)) - 2
+        return noise.to(self.machine.device, memory_format=self.machine.memory_format)
 
     def key(self, prefix: Prefix, data: LabelledImages, view: int | None) -> str:
         """Return the name of the activations of a view; None is the images as they are."""

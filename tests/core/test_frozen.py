@@ -199,6 +199,12 @@ def test_seeds_and_strategies_share_what_is_kept_and_views_are_as_many_as_set(tm
     assert {path: (path / "activations.npy").stat().st_mtime_ns for path in entries(kept)} == first
 
 
+def test_trainings_on_other_images_share_what_is_kept_of_the_validation_images(tmp_path: Path) -> None:
+    for count in (24, 16):  # as the label budgets of a sweep
+        train(job(tmp_path / str(count), "resnet", Freeze(), kept=tmp_path / "kept", train=data(count, count)))
+    assert len(entries(tmp_path / "kept")) == 3
+
+
 def test_views_of_zero_run_the_whole_model(tmp_path: Path) -> None:
     train(job(tmp_path, "mlp", Freeze(), kept=tmp_path / "kept", cached_views=0))
     assert entries(tmp_path / "kept") == []
