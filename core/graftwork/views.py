@@ -12,7 +12,7 @@ from torch import Tensor
 
 from graftwork.checkpoints import fingerprint
 from graftwork.engine import Machine, Normalise, at_once
-from graftwork.feature_cache import Activations, FeatureCache
+from graftwork.feature_cache import Activations, FeatureCache, few_enough
 from graftwork.images import LabelledImages
 from graftwork.prefix import Prefix
 from graftwork.progress import Progress
@@ -54,6 +54,14 @@ class Views:
         drawn = () if view is None else (self.reuse.augmentation, self.reuse.seed, view)
         arithmetic = (self.machine.device.type, self.machine.autocast, str(self.machine.memory_format))
         return fingerprint(self.reuse.key, arithmetic, prefix.sha256, data.sha256(), drawn)
+
+    def fit(self, prefix: Prefix, images: int) -> bool:
+        """Tell whether the activations of so many images, all views together, are few enough to be kept."""
+        size = images * prefix.sample[0].nbytes
+        if few_enough(size):
+            return True
+        self.progress.log(f"Up to {prefix.boundary} {images} images take {size / 2**20:.1f} MiB: too much to be kept")
+        return False
 
     def activations(self, prefix: Prefix, data: LabelledImages, view: int | None = None) -> Activations | None:
         """Return the activations of a view, computed where they aren't kept; None where they need too much room."""
