@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from graftwork.engine import MOST_AT_ONCE, Machine, predict
+from graftwork.engine import MOST_AT_ONCE, Machine, predict, probabilities
 from graftwork.feature_cache import Activations
-from graftwork.memory import in_portions
 from graftwork.prefix import Prefix, frozen_prefix
 from graftwork.soft_labels import Blend, Mixing, augmented
 from graftwork.views import Views
@@ -20,8 +19,6 @@ from graftwork.warps import fused
 
 if TYPE_CHECKING:
     from graftwork.job import Job
-
-VALIDATED = MOST_AT_ONCE  # activations at a time
 
 
 class Shown(NamedTuple):
@@ -88,21 +85,15 @@ class CachedInputs:
         """Run the rest."""
         return self.prefix.rest(inputs)
 
-    @torch.inference_mode()
     def probabilities(self) -> Tensor:
         """Run the rest over the validation images."""
         self.prefix.model.eval()
-
-        def asked(size: int) -> Tensor:
-            parts = []
-            for start in range(0, len(self.validation), size):
-                inputs = self.validation.batch(slice(start, start + size), self.machine.device)
-                with self.machine.precision():
-                    logits = self.prefix.rest(inputs)
-                parts.append(logits.float().softmax(dim=1).cpu())
-            return torch.cat(parts)
-
-        return in_portions(VALIDATED, asked)
+        whole, device = self.validation, self.machine.device
+        return probabilities(
+            self.prefix.rest,
+            lambda size: (whole.batch(slice(start, start + size), device) for start in range(0, len(whole), size)),
+            self.machine, MOST_AT_ONCE,
+        )  # fmt: skip
 
 
 class Feed:
