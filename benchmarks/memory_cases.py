@@ -61,7 +61,7 @@ def bare_pretrain(root: Path, model: str) -> Case:
 
 def ours_finetune(root: Path, model: str) -> Case:
     fitting = _fitting(root, model)
-    return lambda: train(fitting.job(0, Quiet()))
+    return lambda: _train(fitting)
 
 
 def bare_finetune(root: Path, model: str) -> Case:
@@ -71,14 +71,14 @@ def bare_finetune(root: Path, model: str) -> Case:
 
 def encoded(root: Path, model: str) -> Case:
     """Train on pictures that are decoded as they are needed."""
-    return lambda: train(_on_pictures(root, LabelledEncoded.load(root)).job(0, Quiet()))
+    return lambda: _train(_on_pictures(root, LabelledEncoded.load(root)))
 
 
 def arrays(root: Path, model: str) -> Case:
     """Train on the same pictures, all decoded before."""
     data = LabelledEncoded.load(root)
     decoded = lambda: LabelledArrays(data.batch(torch.arange(len(data))), data.labels)  # noqa: E731
-    return lambda: train(_on_pictures(root, decoded()).job(0, Quiet()))
+    return lambda: _train(_on_pictures(root, decoded()))
 
 
 def draw_pictures(root: Path) -> None:
@@ -110,6 +110,12 @@ def _on_pictures(root: Path, data: LabelledImages) -> Fitting:
 
 def _fitting(root: Path, model: str) -> Fitting:
     return load_fitting(context_of(root, model), STRATEGY)
+
+
+def _train(fitting: Fitting) -> None:
+    job = fitting.job(0, Quiet())
+    train(job)
+    job.checkpoints.remove()  # else the next round's process would find the work done
 
 
 def _bare(fitting: Fitting, data: LabelledImages, training: Training) -> None:

@@ -5,9 +5,11 @@ About 7 minutes with all of them installed, 4 with none, on 2 idle cores.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -68,9 +70,11 @@ def _contenders(job: PeerJob, missing: list[str]) -> dict[str, Contender]:
 
 def ours(job: PeerJob, seed: int) -> nn.Module:
     """Train as the finetune stage does."""
-    training = job.fitting.job(seed, Quiet())
+    fitting = replace(job.fitting)  # which remembers nothing of another round
+    training = fitting.job(seed, Quiet())
     trained = train(training)
-    training.checkpoints.remove()  # else the next round would find the work done
+    training.checkpoints.remove()  # else the next round would find the work done, and what its trunk computed
+    shutil.rmtree(fitting.context.layout.features, ignore_errors=True)
     training.target.model.load_state_dict(trained.tensors)
     return training.target.model
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -92,20 +92,30 @@ def at_once(shape: tuple[int, ...]) -> int:
     return max(LEAST_AT_ONCE, min(MOST_AT_ONCE, PIXELS_AT_ONCE // math.prod(shape[1:])))
 
 
-@torch.inference_mode()
 def predict(model: nn.Module, data: LabelledImages, normalise: Normalise, machine: Machine) -> Tensor:
-    """Return class probabilities (images, classes) as float32 on the CPU; the model stays in evaluation mode.
-
-    Where memory runs out it is asked of fewer images at once.
-    """
+    """Return class probabilities (images, classes) as float32 on the CPU; the model stays in evaluation mode."""
     model.eval()
+    return probabilities(
+        model, lambda size: (normalise(images.to(machine.device)) for images, _ in data.batches(size)), machine,
+        at_once(data.shape),
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def probabilities(
+    answer: Callable[[Tensor], Tensor], shown: Callable[[int], Iterator[Tensor]], machine: Machine, size: int
+) -> Tensor:
+    """Return those of the logits that `answer` gives to the batches of `shown`, float32 (images, classes), on the CPU.
+
+    Where memory runs out it is asked of less than `size` images at once.
+    """
 
     def asked(size: int) -> Tensor:
         parts = []
-        for images, _ in data.batches(size):
+        for inputs in shown(size):
             with machine.precision():
-                logits = model(normalise(images.to(machine.device)))
+                logits = answer(inputs)
             parts.append(logits.float().softmax(dim=1).cpu())
         return torch.cat(parts)
 
-    return in_portions(at_once(data.shape), asked)
+    return in_portions(size, asked)

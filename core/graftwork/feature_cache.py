@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import time
@@ -25,7 +26,8 @@ from graftwork.disk import reserve
 from graftwork.files import atomic_folder, make_folder, sha256_of_file, write_json
 
 ARRAY, ENTRY = "activations.npy", "entry.json"
-MOST_OF_DISK = 0.25  # of what is free, and what the cache itself takes
+MOST_OF_ONE = 2**32  # bytes of a training; no share of the free disk, as that mustn't decide what is trained on
+MOST_BYTES = 4 * MOST_OF_ONE  # of all entries: what was used longest ago goes first
 KEPT_SECONDS = 7 * 86_400.0  # after its last use
 
 
@@ -69,28 +71,35 @@ class FeatureCache:
     def fill(self, key: str, parts: Iterable[Tensor], shape: Sequence[int], dtype: torch.dtype) -> Activations | None:
         """Return the entry, which holds `parts` one after the other, computed unless another process just did.
 
-        `shape` is that of all together. None where it would take more of the disk than may be.
+        `shape` is that of all together. None where it would take more than MOST_OF_ONE. Raises DiskFullError where the
+        disk has no room.
         """
+        wanted = math.prod(shape) * dtype.itemsize
+        if not few_enough(wanted):
+            return None
         make_folder(self.folder)
         with _locked(self.folder / "lock"):
             found = self.find(key)
-            if found is None and self._make_room(_bytes(shape, dtype)):
+            if found is None:
+                self._make_room(wanted)
                 write_entry(self.folder / key, parts, shape)
-                found = self.find(key)
+                found = self._checked[key] = _opened(self.folder / key)
         return found
 
-    def _make_room(self, wanted: int) -> bool:
-        """Remove what wasn't used for long, then what others used longest ago; tell whether there is room now."""
+    def _make_room(self, wanted: int) -> None:
+        """Remove what wasn't used for long, then what was used longest ago, until `wanted` bytes more may be kept."""
         entries = sorted((path for path in self.folder.iterdir() if path.is_dir()), key=_used_at)
         sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in entries}
-        allowed = MOST_OF_DISK * (shutil.disk_usage(self.folder).free + sum(sizes.values()))
-        if wanted > allowed:
-            return False
         for path in entries:
-            if time.time() - _used_at(path) > KEPT_SECONDS or sum(sizes.values()) + wanted > allowed:
-                shutil.rmtree(path, ignore_errors=True)  # who has it mapped keeps it
+            if time.time() - _used_at(path) > KEPT_SECONDS or sum(sizes.values()) + wanted > MOST_BYTES:
+                shutil.rmtree(path, ignore_errors=True)  # another process that has it mapped keeps it
+                self._checked.pop(path.name, None)
                 del sizes[path]
-        return True
+
+
+def few_enough(wanted: int) -> bool:
+    """Tell whether one training may keep so many bytes of activations."""
+    return wanted <= MOST_OF_ONE
 
 
 def write_entry(path: Path, parts: Iterable[Tensor], shape: Sequence[int]) -> None:
@@ -118,15 +127,19 @@ def write_entry(path: Path, parts: Iterable[Tensor], shape: Sequence[int]) -> No
 def _read(path: Path) -> Activations | None:
     """Return the entry in a folder; None where it isn't there, isn't whole, or isn't what was written."""
     try:
-        about = json.loads((path / ENTRY).read_text(encoding="utf-8"))
-        if sha256_of_file(path / ARRAY) != about["sha256"]:
-            return None
-        # Copy-on-write, as torch warns of arrays that can't be written
-        stored = torch.from_numpy(np.load(path / ARRAY, mmap_mode="c", allow_pickle=False))
-        stored = stored.view(torch.bfloat16) if about["bfloat16"] else stored
-        return Activations(stored, about["channels_last"])
+        sha256 = json.loads((path / ENTRY).read_text(encoding="utf-8"))["sha256"]
+        return _opened(path) if sha256_of_file(path / ARRAY) == sha256 else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _opened(path: Path) -> Activations:
+    """Map the entry in a folder, whose bytes are known to be right."""
+    about = json.loads((path / ENTRY).read_text(encoding="utf-8"))
+    # Copy-on-write, as torch warns of arrays that can't be written
+    stored = torch.from_numpy(np.load(path / ARRAY, mmap_mode="c", allow_pickle=False))
+    stored = stored.view(torch.bfloat16) if about["bfloat16"] else stored
+    return Activations(stored, about["channels_last"])
 
 
 def _is_channels_last(part: Tensor) -> bool:
@@ -135,10 +148,6 @@ def _is_channels_last(part: Tensor) -> bool:
         and part.is_contiguous(memory_format=torch.channels_last)
         and not part.is_contiguous()  # maps of one pixel, or one channel, are both
     )
-
-
-def _bytes(shape: Sequence[int], dtype: torch.dtype) -> int:
-    return int(np.prod(shape)) * dtype.itemsize
 
 
 def _used_at(path: Path) -> float:

@@ -40,22 +40,22 @@ def standing_still(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(wanted)
 
 
-def trunk(model: nn.Module, views: Views, target: LabelledImages) -> Prefix | None:
+def trunk(model: nn.Module, views: Views, data: LabelledImages) -> Prefix | None:
     """Return what lies before a model's classifier, as one part; None for models that don't end in it.
 
-    To be used while the model stands still; `target` are the target's training images, by a few of which it is known.
+    To be used while the model stands still, for images of this format.
     """
-    found = frozen_prefix(model, views.probe(target), views.machine)
+    found = frozen_prefix(model, views.probe(data), views.machine)
     return found if found and found.boundary == HEAD else None
 
 
-def extract_once(model: nn.Module, data: LabelledImages, views: Views, target: LabelledImages) -> Extracted:
+def extract_once(model: nn.Module, data: LabelledImages, views: Views) -> Extracted:
     """Do as `extract`, but read the features where they are kept, and keep them where they aren't.
 
-    `views` must be in full precision, as `extract` is; for `target` see `trunk`.
+    `views` must be in full precision, as `extract` is.
     """
     with standing_still(model):
-        found = trunk(model, views, target)
+        found = trunk(model, views, data)
         kept = views.activations(found, data) if found else None
         if found is None or kept is None:
             return extract(model, data, views.normalise, views.machine)

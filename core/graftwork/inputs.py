@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from graftwork.engine import MOST_AT_ONCE, Machine, predict
+from graftwork.engine import MOST_AT_ONCE, Machine, predict, probabilities
 from graftwork.feature_cache import Activations
-from graftwork.memory import in_portions
 from graftwork.prefix import Prefix, frozen_prefix
 from graftwork.soft_labels import Blend, Mixing, augmented
 from graftwork.views import Views
@@ -20,8 +19,6 @@ from graftwork.warps import fused
 
 if TYPE_CHECKING:
     from graftwork.job import Job
-
-VALIDATED = MOST_AT_ONCE  # activations at a time
 
 
 class Shown(NamedTuple):
@@ -88,27 +85,22 @@ class CachedInputs:
         """Run the rest."""
         return self.prefix.rest(inputs)
 
-    @torch.inference_mode()
     def probabilities(self) -> Tensor:
         """Run the rest over the validation images."""
         self.prefix.model.eval()
-
-        def asked(size: int) -> Tensor:
-            parts = []
-            for start in range(0, len(self.validation), size):
-                inputs = self.validation.batch(slice(start, start + size), self.machine.device)
-                with self.machine.precision():
-                    logits = self.prefix.rest(inputs)
-                parts.append(logits.float().softmax(dim=1).cpu())
-            return torch.cat(parts)
-
-        return in_portions(VALIDATED, asked)
+        whole, device = self.validation, self.machine.device
+        return probabilities(
+            self.prefix.rest,
+            lambda size: (whole.batch(slice(start, start + size), device) for start in range(0, len(whole), size)),
+            self.machine, MOST_AT_ONCE,
+        )  # fmt: skip
 
 
 class Feed:
     """Chooses for each epoch what is trained on: activations wherever part of the model stands still, else images.
 
     What stands still is looked for when something that decides it has changed: what trains, modes, frozen weights.
+    Whether its activations are kept is decided then, for all epochs, from their size alone: the weights depend on it.
     """
 
     def __init__(self, job: Job) -> None:
@@ -131,18 +123,22 @@ class Feed:
         if views is None or prefix is None:
             return live
         view = epoch % job.training.cached_views if job.augmentation else None
-        train = views.activations(prefix, job.train, view)
-        validation = views.activations(prefix, job.validation) if train else None
-        if train is None or validation is None:
-            self._views = None  # once told, it isn't tried at every epoch
-            return live
+        train, validation = views.activations(prefix, job.train, view), views.activations(prefix, job.validation)
+        assert train is not None and validation is not None, "they fit together"
         return CachedInputs(prefix, job.machine, job.run.train.labels, train, validation)
 
     def _frozen(self, views: Views) -> Prefix | None:
         if self._state() != self._found_for:
-            self._prefix = frozen_prefix(self._job.target.model, views.probe(self._job.train), self._job.machine)
+            found = frozen_prefix(self._job.target.model, views.probe(self._job.train), self._job.machine)
+            self._prefix = found if found and views.fit(found, self._images()) else None
             self._found_for = self._state()
         return self._prefix
+
+    def _images(self) -> int:
+        """Return of how many images, each view counted, activations would be kept."""
+        job, training = self._job, self._job.training
+        shown = min(training.cached_views, training.epochs) if job.augmentation else 1
+        return shown * len(job.train) + len(job.validation)
 
     def _state(self) -> object:
         """Return what tells whether the frozen part may have changed; torch counts the writes to a tensor."""

@@ -33,7 +33,7 @@ class KeptMaps:
 
 @torch.no_grad()
 def keep_maps(run: Run, maps: Callable[[Tensor], Maps], sha256: str) -> KeptMaps | None:
-    """Return the maps that a frozen model, whose weights have this digest, gives for the training images.
+    """Return the maps that a frozen model gives for the training images; `sha256` is of the weights that decide them.
 
     They lie beside other activations, for all seeds. None where training augments images, where nothing is kept, or
     where they take too much room.

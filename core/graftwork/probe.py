@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from graftwork.choice import Choice
 from graftwork.engine import Machine, Normalise, prepare
+from graftwork.memory import in_portions, ran_out, tidy_up
 from graftwork.models import head_tensors
 from graftwork.optimization import build_optimizer
 from graftwork.progress import Progress
@@ -21,6 +23,8 @@ from graftwork.race import Unfit
 from graftwork.settings import Training
 from graftwork.strategy import Strategy, TargetModel
 from graftwork.weights import InputContract
+
+T = TypeVar("T")
 
 STEP_SECONDS = 0.5  # a step takes at most about this, with fewer images where the model is large
 BOUT_SECONDS = 0.05  # steps of small models are timed several at once
@@ -51,35 +55,36 @@ class Probe:
         self._show(min(FEW, training.batch_size))
 
     def fit_batch(self, usual: Choice) -> None:
-        """Take the training's batch size, or as many images as a step of STEP_SECONDS can have."""
-        self.step(usual)
+        """Take the training's batch size, or as many images as memory, and a step of STEP_SECONDS, can have.
+
+        Raises what torch raises where one image is too many.
+        """
+        in_portions(self.batch, lambda few: self._try(usual, few))
         seconds = min(self.seconds(usual, steps=1) for _ in range(3))
         affordable = max(2, int(self.batch * STEP_SECONDS / seconds))
-        self._show(min(self._training.batch_size, max(affordable, 2)))
+        in_portions(min(self._training.batch_size, affordable), lambda batch: self._try(usual, batch))
 
     def bout(self, choice: Choice) -> float:
-        """Return the seconds of a step, of several where they are short. Raises Unfit for a loss that isn't finite."""
+        """Return the seconds of a step, of several where they are short.
+
+        Raises Unfit for a loss that isn't finite, and where memory runs out.
+        """
         first = self.seconds(choice, steps=1)
         steps = min(MOST_STEPS, math.ceil(BOUT_SECONDS / first))
         return self.seconds(choice, steps) if steps > 1 else first
 
     def seconds(self, choice: Choice, steps: int) -> float:
-        """Return the mean seconds of some steps."""
+        """Return the mean seconds of some steps. Raises Unfit as `bout` does."""
         self._progress.check()
         machine = prepare(choice)
-        synchronise(machine)
-        started = time.perf_counter()
-        for _ in range(steps):
-            loss = self._step(machine)
-        synchronise(machine)
-        spent = (time.perf_counter() - started) / steps
+        spent, loss = self._within_memory(lambda: self._timed(machine, steps))
         if not torch.isfinite(loss):
             raise Unfit("the loss isn't finite")
         return spent
 
     def step(self, choice: Choice) -> None:
-        """Take a step, untimed."""
-        self._step(prepare(choice))
+        """Take a step, untimed. Raises Unfit where memory runs out."""
+        self._within_memory(lambda: self._step(prepare(choice)))
 
     @property
     def share(self) -> float:
@@ -89,6 +94,33 @@ class Probe:
     def forget_compiled(self) -> None:
         """Let go of what was compiled."""
         self._held = {key: held for key, held in self._held.items() if not key[1]}
+
+    def _within_memory(self, work: Callable[[], T]) -> T:
+        """Return what work makes. Raises Unfit where memory runs out, and lets go of all copies of the model."""
+        try:
+            return work()
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+        self._held.clear()  # an optimizer may be half set up
+        tidy_up()  # out of the handler, whose traceback holds on to the tensors of the failed step
+        raise Unfit("memory ran out")
+
+    def _try(self, choice: Choice, batch: int) -> None:
+        """Show so many images to a fresh copy of the model. Raises what torch raises."""
+        self._held.clear()
+        self._show(batch)
+        self._step(prepare(choice))
+
+    def _timed(self, machine: Machine, steps: int) -> tuple[float, Tensor]:
+        """Return the mean seconds of some steps, and the last one's loss."""
+        self._on(machine)  # copying the model isn't timed
+        synchronise(machine)
+        started = time.perf_counter()
+        for _ in range(steps):
+            loss = self._step(machine)
+        synchronise(machine)
+        return (time.perf_counter() - started) / steps, loss
 
     def _step(self, machine: Machine) -> Tensor:
         held = self._on(machine)

@@ -55,15 +55,22 @@ def race(
             if one not in found.dropped:
                 found.seconds[one] = [bout()]
         except Unfit as error:
-            found.seconds.pop(one, None)
-            found.dropped[one] = str(error)
+            _disqualify(found, one, error)
     _drop(found, group, BEHIND)
     for number in range(ROUNDS):
         if number and clock() > ends:
             break
         for one in found.left:
-            found.seconds[one].append(bouts[one]())
+            try:
+                found.seconds[one].append(bouts[one]())
+            except Unfit as error:
+                _disqualify(found, one, error)
     return found
+
+
+def _disqualify(found: Race[C], one: C, error: Unfit) -> None:
+    found.seconds.pop(one, None)
+    found.dropped[one] = str(error)
 
 
 def _drop(found: Race[C], group: Callable[[C], Hashable], limit: float) -> None:

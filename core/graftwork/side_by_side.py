@@ -126,7 +126,11 @@ class Started(Generic[T]):
         )
 
     def _free(self, child: _Child) -> None:
-        """Give back the slot of a process that couldn't do so itself."""
+        """Give back the slot of a process that couldn't do so itself, as far as is known from what it told last."""
+        with contextlib.suppress(EOFError, OSError):  # the end, or half a message
+            while child.receiver.poll():
+                what, told = pickle.loads(child.receiver.recv_bytes())
+                child.computing = told if what == "computing" else child.computing
         if child.computing and child.process.exitcode:
             child.computing = False
             self._slots.release()

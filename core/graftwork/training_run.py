@@ -51,7 +51,7 @@ class Run:
     def _extracted(self, model: nn.Module, data: LabelledImages) -> Extracted:
         if self.views is None:
             return extract(model, data, self.normalise, self.machine)
-        return extract_once(model, data, self.views, self.train)
+        return extract_once(model, data, self.views)
 
     @torch.no_grad()
     def validation_accuracy(self, tensors: Mapping[str, Tensor]) -> float:

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from graftwork.checkpoints import fingerprint
 from graftwork.engine import Machine, Normalise, at_once
-from graftwork.feature_cache import Activations, FeatureCache
+from graftwork.feature_cache import Activations, FeatureCache, few_enough
 from graftwork.images import LabelledImages
 from graftwork.prefix import Prefix
 from graftwork.progress import Progress
 from graftwork.seeds import generator
 
-PROBED = 4  # images that a frozen part is looked for with
+PROBED = 4  # images of noise that a frozen part is looked for with
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,26 @@ class Views:
     progress: Progress
 
     def probe(self, data: LabelledImages) -> Tensor:
-        """Return a few normalised images (at most PROBED, C, H, W) to look for a frozen part with."""
-        few = data.batch(torch.arange(min(PROBED, len(data)))).to(self.machine.device)
-        return self.normalise(few)
+        """Return noise (PROBED, C, H, W), as normalised images of this format, to look for a frozen part with.
+
+        An entry's name holds what the part makes of it, and so depends on no other images than the entry's own.
+        """
+        noise = 4 * torch.rand((PROBED, *data.shape), generator=torch.Generator().manual_seed(0)) - 2
+        return noise.to(self.machine.device, memory_format=self.machine.memory_format)
 
     def key(self, prefix: Prefix, data: LabelledImages, view: int | None) -> str:
         """Return the name of the activations of a view; None is the images as they are."""
         drawn = () if view is None else (self.reuse.augmentation, self.reuse.seed, view)
         arithmetic = (self.machine.device.type, self.machine.autocast, str(self.machine.memory_format))
         return fingerprint(self.reuse.key, arithmetic, prefix.sha256, data.sha256(), drawn)
+
+    def fit(self, prefix: Prefix, images: int) -> bool:
+        """Tell whether the activations of so many images, all views together, are few enough to be kept."""
+        size = images * prefix.sample[0].nbytes
+        if few_enough(size):
+            return True
+        self.progress.log(f"Up to {prefix.boundary} {images} images take {size / 2**20:.1f} MiB: too much to be kept")
+        return False
 
     def activations(self, prefix: Prefix, data: LabelledImages, view: int | None = None) -> Activations | None:
         """Return the activations of a view, computed where they aren't kept; None where they need too much room."""

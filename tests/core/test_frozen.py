@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -199,6 +202,12 @@ def test_seeds_and_strategies_share_what_is_kept_and_views_are_as_many_as_set(tm
     assert {path: (path / "activations.npy").stat().st_mtime_ns for path in entries(kept)} == first
 
 
+def test_trainings_on_other_images_share_what_is_kept_of_the_validation_images(tmp_path: Path) -> None:
+    for count in (24, 16):  # as the label budgets of a sweep
+        train(job(tmp_path / str(count), "resnet", Freeze(), kept=tmp_path / "kept", train=data(count, count)))
+    assert len(entries(tmp_path / "kept")) == 3
+
+
 def test_views_of_zero_run_the_whole_model(tmp_path: Path) -> None:
     train(job(tmp_path, "mlp", Freeze(), kept=tmp_path / "kept", cached_views=0))
     assert entries(tmp_path / "kept") == []
@@ -301,6 +310,12 @@ def test_the_source_s_side_of_delta_is_computed_once_where_images_stay_as_they_a
     assert calls == [8] * 9
 
 
+def test_seeds_share_the_source_s_side_of_delta(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        train(job(tmp_path / str(seed), "resnet", Delta(), seed=seed, kept=tmp_path / "kept", epochs=1))
+    assert len(entries(tmp_path / "kept")) == 1
+
+
 @pytest.mark.parametrize("damage", ["bytes", "cut", "entry", "gone"])
 def test_a_damaged_entry_is_computed_anew(damage: str, tmp_path: Path) -> None:
     whole = train(job(tmp_path / "1", "mlp", Freeze(), kept=tmp_path / "kept"))
@@ -339,7 +354,7 @@ def test_an_interrupted_training_on_activations_ends_with_the_same_bits(
 
 
 def test_what_needs_too_much_room_runs_live_and_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graftwork.feature_cache.MOST_OF_DISK", 0.0)
+    monkeypatch.setattr("graftwork.feature_cache.MOST_OF_ONE", 0)
     said: list[str] = []
 
     class Telling(Quiet):
@@ -349,6 +364,27 @@ def test_what_needs_too_much_room_runs_live_and_is_said_once(tmp_path: Path, mon
     live = train(job(tmp_path / "1", "mlp", Freeze(), kept=tmp_path / "kept", progress=Telling()))
     assert ["too much" in text for text in said] == [True] and entries(tmp_path / "kept") == []
     assert tiny.different(live.tensors, train(job(tmp_path / "2", "mlp", Freeze())).tensors) == []
+
+
+@pytest.mark.parametrize("room", [2 * 24 + 10, 2 * 24 + 9])  # two views and the validation images; one image less
+def test_whether_activations_are_kept_is_decided_for_all_epochs_together_by_size_alone(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graftwork.feature_cache.MOST_OF_ONE", room * 8 * 4)  # of eight features each
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
+    train(job(tmp_path, "mlp", Freeze(), kept=tmp_path / "kept", augmentation=AUGMENTATION, cached_views=2))
+    assert len(entries(tmp_path / "kept")) == (3 if room == 2 * 24 + 10 else 0)
+
+
+def test_what_was_used_longest_ago_makes_room_and_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graftwork.feature_cache.MOST_BYTES", 10_000)
+    cache, values = FeatureCache(tmp_path), torch.ones(2, 500)
+    for place, name in enumerate(("first", "second", "third")):
+        assert cache.fill(name, [values], (2, 500), torch.float32) is not None
+        os.utime(tmp_path / name / "entry.json", (time.time() - 100 + place,) * 2)
+    assert [path.name for path in entries(tmp_path)] == ["second", "third"]
+    assert cache.find("first") is None and cache.find("third") is not None
 
 
 def test_entries_that_were_not_used_for_long_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

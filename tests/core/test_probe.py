@@ -30,6 +30,15 @@ class Exploding(TinyNet):
         return logits * (torch.inf if logits.dtype == torch.bfloat16 else 1)
 
 
+class Large(TinyNet):
+    """Have no room for more than five images, in bfloat16 for none."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > 5 or torch.is_autocast_enabled("cpu"):
+            raise torch.OutOfMemoryError("Tried to allocate 2.00 GiB")
+        return super().forward(images)
+
+
 def probe(model: nn.Module | None = None) -> Probe:
     found = Probe(model or TinyNet(), CONTRACT, training(batch_size=16), Quiet())
     found.fit_batch(CHOICE)
@@ -57,6 +66,14 @@ def test_a_loss_that_is_not_finite_is_a_finding() -> None:
     assert exploding.bout(CHOICE) > 0
     with pytest.raises(Unfit, match="isn't finite"):
         exploding.bout(CHOICE.model_copy(update={"precision": "bfloat16"}))
+
+
+def test_where_memory_runs_out_a_step_has_fewer_images_and_a_way_that_has_no_room_is_a_finding() -> None:
+    large = probe(Large())
+    assert large.batch == 4 and large.share == 4
+    with pytest.raises(Unfit, match="^memory ran out$"):
+        large.bout(CHOICE.model_copy(update={"precision": "bfloat16"}))
+    assert large.bout(CHOICE) > 0
 
 
 def test_a_compiler_that_fails_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

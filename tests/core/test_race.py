@@ -62,6 +62,19 @@ def test_each_group_keeps_its_best() -> None:
     assert found.left == [("many", 1), ("one", 1), ("one", 2)]
 
 
+def test_what_can_not_run_in_a_later_round_is_left_out_and_the_race_goes_on() -> None:
+    clock, seconds = Clock(), iter([1.0, 1.0, 1.0])
+
+    def failing() -> float:
+        for one in seconds:
+            return one
+        raise Unfit("memory ran out")
+
+    found = race({"usual": clock.bout("usual", 1.0), "failing": failing}, 1e9, clock=lambda: clock.now)
+    assert found.dropped == {"failing": "memory ran out"} and found.left == ["usual"]
+    assert found.seconds.keys() == {"usual"} and len(found.seconds["usual"]) == 1 + ROUNDS
+
+
 def test_what_is_far_behind_is_tried_once_and_what_can_not_run_tells_why() -> None:
     clock = Clock()
 

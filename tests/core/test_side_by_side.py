@@ -125,6 +125,23 @@ def test_a_killed_process_is_told_of_and_its_place_is_free_again() -> None:
     assert len(side_by_side(tasks_of(*[partial(descend, 0)] * 2), 2, Quiet())) == 2
 
 
+def test_the_place_of_a_process_that_is_ended_before_it_was_heard_is_free_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("graftwork.side_by_side.GRACE_SECONDS", 0.1)
+    computing = multiprocessing.get_context("fork").Event()
+
+    def hear_nothing(_: Progress) -> None:
+        computing.set()
+        time.sleep(60)
+
+    started = start(tasks_of(hear_nothing), 1, Quiet())
+    assert computing.wait(60)
+    started.stop()
+    assert started._slots.acquire(timeout=1)
+    started._slots.release()
+
+
 def test_what_isn_t_our_own_error_names_its_kind() -> None:
     def divide(_: Progress) -> float:
         return 1 / 0

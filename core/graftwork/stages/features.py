@@ -37,7 +37,7 @@ def features(context: Context, source: str) -> None:
     with standing_still(machine.place(model)), atomic_folder(layout.trunk_features(source)) as folder:
         written = {}
         for views, data, what in wanted:
-            found = trunk(model, views, train)
+            found = trunk(model, views, data)
             shape = (len(data), *found.sample.shape[1:]) if found else ()
             if found is None or math.prod(shape) * found.sample.element_size() > MOST_BYTES:
                 continue

@@ -80,7 +80,8 @@ class Delta:
     def training_started(self, run: Run) -> None:
         """Weigh the channels; compute the source's maps once where it would see the same images at every epoch."""
         known: _Reference = run.target.notes["Delta"]
-        known.kept = keep_maps(run, known.maps, digest(known.model.state_dict())) if self.alpha else None
+        trunk = {n: t for n, t in known.model.state_dict().items() if n not in run.target.head}  # that is a seed's own
+        known.kept = keep_maps(run, known.maps, digest(trunk)) if self.alpha else None
         if self.attention == "channel":
             known.weights = _attention(known, run)
         known.weights = [weights.to(run.machine.device) for weights in known.weights]
