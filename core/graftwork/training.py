@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from graftwork.calibration import fit_temperature
 from graftwork.divergence import MOST_HALVINGS, Diverged, Found, Watch, hopeless, watched_parts
 from graftwork.engine import predict, watched
-from graftwork.errors import TrainingError
+from graftwork.errors import TrainingError, first_line
 from graftwork.images import LabelledImages
 from graftwork.inputs import Feed, Inputs
 from graftwork.job import Job, Trained
@@ -47,7 +47,7 @@ def train(job: Job) -> Trained:
         if not ran_out(error):
             raise
         raise TrainingError(
-            f"Memory ran out, with one image or beside the batches: {str(error).splitlines()[0]}",
+            f"Memory ran out, with one image or beside the batches: {first_line(error)}",
             where=f"training {job.strategy.name}, seed {job.seed}", expected="room for the model and its optimizer",
             fix="a smaller model or image size, engine.side_by_side: 1, or finetune.cached_views: 0 in params.yaml",
         ) from error  # fmt: skip

@@ -136,6 +136,13 @@ def test_at_one_image_or_two_where_a_batch_norm_learns_it_ends(norm: bool, tmp_p
     assert caught.value.exit_code == 5 and "side_by_side" in caught.value.fix
 
 
+def test_memory_that_runs_out_without_a_word_is_told_too(tmp_path: Path) -> None:
+    made = plain_job(tmp_path, batch_size=16)
+    limited(made.target.model, 0, MemoryError())
+    with pytest.raises(TrainingError, match="Memory ran out.*: MemoryError"):
+        train(made)
+
+
 def test_a_training_in_parts_resumes_in_parts_and_ends_with_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
