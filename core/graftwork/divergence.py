@@ -100,10 +100,11 @@ def require_finite(tensors: Mapping[str, Tensor], fault: Diverged) -> None:
 def hopeless(fault: Diverged, first: str, kept: object, halvings: int, job: Job) -> TrainingError:
     """Return the error of a training that can't go on."""
     tried = f"; {halvings} times half the learning rate didn't help" if halvings else ""
+    slower = f"lower lr (now {job.training.lr:g}) in params.yaml, or raise warmup_fraction"
     return TrainingError(
         f"{fault.sentence()}; last good weights: {kept}; what isn't finite first: {first}{tried}",
         where=f"training {job.strategy.name}, seed {job.seed}",
-        fix=f"lower lr (now {job.training.lr:g}) in params.yaml, raise warmup_fraction, or set on_divergence: halve",
+        fix=slower if halvings else f"{slower}, or set on_divergence: halve",
     )
 
 

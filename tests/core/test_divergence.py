@@ -117,8 +117,9 @@ def test_a_training_that_never_diverges_has_the_same_bits_under_both_settings(tm
 
 
 def test_it_gives_up_after_so_many_halvings_and_keeps_the_last_good_weights(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=f"{MOST_HALVINGS} times half the learning rate didn't help"):
+    with pytest.raises(TrainingError, match=f"{MOST_HALVINGS} times half the learning rate didn't help") as caught:
         train(job(tmp_path, bound=0.003))
+    assert "lower lr" in caught.value.fix and "halve" not in caught.value.fix, "that is what was tried"
     assert list(tmp_path.rglob("last-good.safetensors"))
 
 
