@@ -109,3 +109,8 @@ def predict(model: nn.Module, data: LabelledImages, normalise: Normalise, machin
         return torch.cat(parts)
 
     return in_portions(at_once(data.shape), asked)
+
+
+def share_correct(probabilities: Tensor, labels: Tensor) -> float:
+    """Return the share of images whose label has the highest probability: (images, classes) on the CPU, (images,)."""
+    return float((probabilities.argmax(dim=1) == labels.cpu()).double().mean())

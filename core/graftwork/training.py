@@ -12,9 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from graftwork.calibration import fit_temperature
 from graftwork.divergence import MOST_HALVINGS, Diverged, Found, Watch, hopeless, watched_parts
-from graftwork.engine import predict, watched
+from graftwork.engine import predict, share_correct, watched
 from graftwork.errors import TrainingError, first_line
-from graftwork.images import LabelledImages
 from graftwork.inputs import Feed, Inputs
 from graftwork.job import Job, Trained
 from graftwork.memory import ran_out
@@ -150,7 +149,7 @@ class _Loop:
         epoch = self.state.best_epoch if outcome.tensors is best else 0
         self.model.load_state_dict(outcome.tensors)
         probabilities = predict(self.model, self.job.validation, self.job.normalise, self.job.machine)
-        accuracy = _share_correct(probabilities, self.job.validation)
+        accuracy = share_correct(probabilities, self.job.validation.labels)
         temperature = fit_temperature(probabilities, self.job.validation.labels)
         history = self.state.history or [{"epoch": 0, "loss": self._training_loss(), "validation_accuracy": accuracy}]
         seconds, mishaps = self.state.seconds + time.perf_counter() - started, tuple(self.state.mishaps)
@@ -193,7 +192,7 @@ class _Loop:
         probabilities = inputs.probabilities()
         if not bool(torch.isfinite(probabilities).all()):
             raise self._fault("answers to the validation images are not finite", epoch, self.batches - 1)
-        self.state.validated(epoch, loss, _share_correct(probabilities, self.job.validation))
+        self.state.validated(epoch, loss, share_correct(probabilities, self.job.validation.labels))
 
     @torch.no_grad()
     def _training_loss(self) -> float:
@@ -203,7 +202,3 @@ class _Loop:
             for images, labels in self.job.run.batches(self.job.run.train)
         ]
         return float(torch.stack(losses).sum() / len(self.job.train))
-
-
-def _share_correct(probabilities: Tensor, data: LabelledImages) -> float:
-    return float((probabilities.argmax(dim=1) == data.labels).double().mean())

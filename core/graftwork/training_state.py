@@ -122,8 +122,7 @@ class TrainingState:
         self.restore(saved)
         if "good" in saved.state:
             good = {name.removeprefix(GOOD): held for name, held in saved.tensors.items() if name.startswith(GOOD)}
-            loss = saved.state["good_loss"]
-            self.good, self.good_loss = Checkpoint(good, saved.state["good"]), math.inf if loss is None else loss
+            self.good, self.good_loss = Checkpoint(good, saved.state["good"]), saved.state["good_loss"]
 
     def restore(self, saved: Checkpoint) -> None:
         """Set weights, optimizer and figures; the good state stays."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from graftwork.channel_statistics import statistics
 from graftwork.cost import cost
-from graftwork.engine import at_once, predict
+from graftwork.engine import at_once, predict, share_correct
 from graftwork.files import read_json
 from graftwork.images import LabelledImages
 from graftwork.job import Job, Trained
@@ -100,4 +100,4 @@ def _accuracy(job: Job, trained: Trained, test: LabelledImages) -> float:
     """Return the share of the test images that the delivered weights get right."""
     model = job.target.model
     model.load_state_dict(trained.tensors)
-    return float((predict(model, test, job.normalise, job.machine).argmax(dim=1) == test.labels).double().mean())
+    return share_correct(predict(model, test, job.normalise, job.machine), test.labels)
