@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from graftwork.calibration import fit_temperature
-from graftwork.divergence import MOST_HALVINGS, Diverged, Found, Watch, hopeless, watched_parts
+from graftwork.divergence import MOST_HALVINGS, Diverged, Found, Watch, all_finite, hopeless, watched_parts
 from graftwork.engine import predict, share_correct, watched
 from graftwork.errors import TrainingError, first_line
 from graftwork.inputs import Feed, Inputs
@@ -93,12 +93,13 @@ class _Loop:
                 numbers = whole[number * job.training.batch_size :][: len(shown.labels)]
                 losses.append(state.stepper.step(Batch(inputs, shown, numbers, own_draws), state.optimizer))
         loss = self._mean_finite(job.team.sum(torch.stack(losses)), epoch)
+        if not all_finite(job.target.trainable().values()):
+            raise self._fault("weights are not finite after the epoch's last step", epoch, self.batches - 1)
         if planned.ends_course or (epoch + 1) % job.training.validate_every_epochs == 0:
             self._validate(inputs, epoch, loss)
-        broken = self._fault("weights are not finite after the epoch's last step", epoch, self.batches - 1)
-        state.ended(planned, loss, time.perf_counter() - started, broken)
+        state.ended(planned, loss, time.perf_counter() - started)
         if not watching:
-            job.checkpoints.save(lambda: state.to_be_saved(broken), force=state.next_epoch == len(self.plan))
+            job.checkpoints.save(state.to_be_saved, force=state.next_epoch == len(self.plan))
 
     def mend(self, fault: Diverged) -> None:
         """Go back to the last good state at half the rate; raise TrainingError where that isn't wanted or of no use."""
