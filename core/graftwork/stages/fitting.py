@@ -44,9 +44,9 @@ class Fitting:
         """What it is trained by."""
         return stack_from(self.manifest["stack"])
 
-    @cached_property
+    @property
     def machine(self) -> Machine:
-        """What is trained on."""
+        """Prepare what is trained on: not once for all, as stages in between may have set their own threads."""
         return self.context.machine("target")
 
     def target(self, seed: int) -> TargetModel:
