@@ -58,3 +58,15 @@ def test_every_training_has_its_own_threads_whatever_another_stage_has_set_in_be
     finally:
         torch.set_num_threads(before)
     assert found == [context.choice("target").threads] * 6 == [1] * 6
+
+
+@pytest.mark.parametrize(("augmentation", "views"), [(("flip",), 2), (("flip",), 0), ((), 2)])
+def test_the_seed_that_kept_views_are_drawn_from_is_in_the_key_where_there_are_such_views(
+    context: Context, augmentation: tuple[str, ...], views: int
+) -> None:
+    def key(seed: int) -> str:
+        settings = tiny_settings(seed=seed, target={"augmentation": augmentation})
+        fitting = finetune.load_fitting(replace(context, settings=settings), "freeze")
+        return replace(fitting, training=training(cached_views=views)).key
+
+    assert (key(0) != key(1)) == bool(augmentation and views)
