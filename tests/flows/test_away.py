@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from graftwork.errors import SettingsError, StateError
-from graftwork_flows.orders import Order, versions
+from graftwork.layout import Layout
+from graftwork.ledger import Ledger, Trial
+from graftwork_flows.orders import Order, done, known, versions
+from graftwork_flows.pipeline import Node
 from graftwork_flows.runners import Runner
 from graftwork_flows.server import running_server
 from tests.conftest import ROOT
@@ -54,6 +58,17 @@ def site(template: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
     assert server is not None
     yield folder, server.url
     run(folder, "graftwork", "server", "stop")
+
+
+def test_a_trial_that_was_evaluated_anew_comes_back_too(tmp_path: Path) -> None:
+    ledger, node = Ledger(Layout(tmp_path).ledger), Node("cells@a-b", ("graftwork", "stage", "cells", "a-b"), ())
+    trial = Trial("k", "t", "a", "b", "[]", 10, 5.0, 0, 0.5, 1.0, 1, 1, test_accuracy=0.5, test_sha256="former")
+    ledger.add(replace(trial, key="other"))
+    ledger.add(trial)
+    before = known(tmp_path)
+    ledger.add(replace(trial, test_accuracy=0.75, test_sha256="new"))
+    found = done(tmp_path, node, "computed", {}, before)
+    assert found.trials == [asdict(replace(trial, test_accuracy=0.75, test_sha256="new"))]
 
 
 @pytest.mark.slow

@@ -37,13 +37,14 @@ class Trials:
         """Return the trial of one stack and seed, from the ledger or trained now. Raises what training raises."""
         fitting, ledger = self._fitting(name, stack), Ledger(self.context.layout.ledger)
         known = ledger.find(trial_key(fitting, seed))
-        if known is not None and (self.test is None or known.test_accuracy is not None):
+        if known is not None and (self.test is None or known.test_sha256 == self.test.sha256()):
             return known
         job = fitting.job(seed, progress)
         trained = train(job)
         trial = trial_of(fitting, seed, trained, self.source.name)
         if self.test is not None:
-            trial = replace(trial, test_accuracy=_accuracy(job, trained, self.test))
+            accuracy = _accuracy(job, trained, self.test)
+            trial = replace(trial, test_accuracy=accuracy, test_sha256=self.test.sha256())
         if self.context.team.leads:
             ledger.add(trial)
         job.checkpoints.remove()
@@ -52,6 +53,8 @@ class Trials:
     def ready(self, name: str, stack: tuple[Use, ...]) -> None:
         """Do what all seeds of a stack share, so that processes forked from this one have it."""
         self._fitting(name, stack).job(0, Quiet())
+        if self.test is not None:
+            self.test.sha256()  # which it then remembers
 
     def _fitting(self, name: str, stack: tuple[Use, ...]) -> Fitting:
         text = stack_text(stack)

@@ -152,7 +152,24 @@ def test_what_was_tried_without_a_test_is_trained_for_one_and_then_serves_both(
     assert counter.during(lambda: one(make(context, tested=True))) == 0
     assert counter.during(lambda: one(make(context))) == 0
     assert tested.test_accuracy is not None and 0 <= tested.test_accuracy <= 1
-    assert replace(tested, test_accuracy=None, seconds=plain.seconds) == plain, "the test has no part in the training"
+    assert replace(tested, test_accuracy=None, test_sha256=None, seconds=plain.seconds) == plain, (
+        "the test has no part in the training"
+    )
+
+
+def test_what_was_tried_is_evaluated_anew_where_the_test_images_changed_and_trained_as_before(
+    context: Context, counter: Counter
+) -> None:
+    first = one(make(context, tested=True))
+    relabelled = part(context, "test")
+    relabelled = LabelledArrays(relabelled.images, 1 - relabelled.labels)
+    found = one(make(context, test=relabelled))
+    assert found.test_accuracy == pytest.approx(1 - (first.test_accuracy or 0.0))
+    assert replace(found, seconds=0, test_accuracy=0, test_sha256="") == replace(
+        first, seconds=0, test_accuracy=0, test_sha256=""
+    )
+    assert counter.during(lambda: one(make(context, test=relabelled))) == 0 and len(counter.jobs) == 2
+    assert Ledger(context.layout.ledger).all() == [found]
 
 
 def test_no_test_image_reaches_a_training(context: Context, counter: Counter) -> None:
