@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.embedded import prepare_for, workspace
-from graftwork.engine import Machine, Normalise, predict
+from graftwork.engine import Machine, Normalise, predict, share_correct
 from graftwork.images import LabelledImages
 from graftwork.settings import Engine
 from graftwork.stages.finetune import load_fitting
@@ -89,7 +89,7 @@ class PeerJob:
         """Return the share of test images that a model gets right, in float32."""
         machine = Machine(torch.device("cpu"), autocast=False, memory_format=torch.contiguous_format)
         probabilities = predict(model, self.test, Normalise(self.fitting.contract, machine), machine)
-        return float((probabilities.argmax(dim=1) == self.test.labels).double().mean())
+        return share_correct(probabilities, self.test.labels)
 
 
 def head_of(model: nn.Module) -> nn.Module:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from graftwork.errors import TrainingError
 from graftwork.job import Job
@@ -91,19 +93,20 @@ def watched_parts(job: Job) -> dict[str, nn.Module]:
     return {"": job.target.model, "extra": job.target.extra}
 
 
-def require_finite(tensors: Mapping[str, Tensor], fault: Diverged) -> None:
-    """Raise the fault where a tensor holds NaN or infinity."""
-    if any(_broken(tensor) for tensor in tensors.values()):
-        raise fault
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Tell whether no tensor holds NaN or infinity, by the largest value of all: so a GPU is waited for once."""
+    held = [tensor for tensor in tensors if tensor.is_floating_point() and tensor.numel()]
+    return bool(torch.isfinite(get_total_norm(held, math.inf)))
 
 
 def hopeless(fault: Diverged, first: str, kept: object, halvings: int, job: Job) -> TrainingError:
     """Return the error of a training that can't go on."""
     tried = f"; {halvings} times half the learning rate didn't help" if halvings else ""
+    slower = f"lower lr (now {job.training.lr:g}) in params.yaml, or raise warmup_fraction"
     return TrainingError(
         f"{fault.sentence()}; last good weights: {kept}; what isn't finite first: {first}{tried}",
         where=f"training {job.strategy.name}, seed {job.seed}",
-        fix=f"lower lr (now {job.training.lr:g}) in params.yaml, raise warmup_fraction, or set on_divergence: halve",
+        fix=slower if halvings else f"{slower}, or set on_divergence: halve",
     )
 
 

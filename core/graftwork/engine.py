@@ -119,3 +119,8 @@ def probabilities(
         return torch.cat(parts)
 
     return in_portions(size, asked)
+
+
+def share_correct(probabilities: Tensor, labels: Tensor) -> float:
+    """Return the share of images whose label has the highest probability: (images, classes) on the CPU, (images,)."""
+    return float((probabilities.argmax(dim=1) == labels.cpu()).double().mean())

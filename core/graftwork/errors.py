@@ -105,6 +105,11 @@ def did_you_mean(found: str, choices: Iterable[str]) -> str:
     return f"Did you mean {near[0]}?" if near else ""
 
 
+def first_line(error: BaseException) -> str:
+    """Return an error's first line, or its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def listed(names: Iterable[str], most: int = 12) -> str:
     """Return names joined by commas, the tail counted when there are more than `most`."""
     names = list(names)

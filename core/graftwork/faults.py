@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graftwork.disk import disk_full, means_full
 from graftwork.errors import GraftworkError, TrainingError
+from graftwork.memory import ran_out
 
 
 def as_told(error: Exception, where: str) -> GraftworkError:
@@ -12,7 +13,7 @@ def as_told(error: Exception, where: str) -> GraftworkError:
         return error
     if means_full(error):
         return disk_full(where, error)
-    if isinstance(error, MemoryError):
+    if ran_out(error):
         return TrainingError(
             "Memory ran out", where=where, expected="room for what is computed",
             fix="close what else runs, set engine.side_by_side: 1, or data.<name>.storage: encoded, in params.yaml",

@@ -31,9 +31,11 @@ class Trial:
     trainable: int  # parameters
     stored_bytes: int  # of the tensors that aren't bit-equal to the source's
     test_accuracy: float | None = None  # where a sweep evaluated it
+    test_sha256: str | None = None  # of the images and labels that it was evaluated on
 
 
 COLUMNS = tuple(field.name for field in fields(Trial))
+TESTED = ("test_accuracy", "test_sha256")
 
 
 class Ledger:
@@ -45,12 +47,14 @@ class Ledger:
     def add(self, trial: Trial) -> None:
         """Keep a trial; one of the same key is replaced, but its test accuracy stays where the new one has none."""
         marks = ", ".join("?" * len(COLUMNS))
-        newer = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "test_accuracy")
+        changes = [f"{name} = excluded.{name}" for name in COLUMNS if name not in TESTED]
+        unless = "CASE WHEN excluded.test_accuracy IS NULL THEN"
+        changes += [f"{name} = {unless} {name} ELSE excluded.{name} END" for name in TESTED]
         make_folder(self.path.parent)
         with self._open() as connection:  # one statement, so that no other process writes in between
             connection.execute(
-                f"INSERT INTO trials ({', '.join(COLUMNS)}) VALUES ({marks}) ON CONFLICT (key) DO UPDATE SET {newer}, "
-                "test_accuracy = coalesce(excluded.test_accuracy, test_accuracy)",
+                f"INSERT INTO trials ({', '.join(COLUMNS)}) VALUES ({marks}) "
+                f"ON CONFLICT (key) DO UPDATE SET {', '.join(changes)}",
                 astuple(trial),
             )
 
@@ -76,9 +80,22 @@ class Ledger:
         try:
             with closing(sqlite3.connect(self.path, timeout=WAIT_SECONDS)) as connection, connection:
                 connection.execute(f"CREATE TABLE IF NOT EXISTS trials ({columns})")
+                _widen(connection)
                 yield connection
         except sqlite3.Error as error:
             raise StateError(
                 f"The ledger of trials can't be used: {error}", where=str(self.path),
                 fix="move the file away: a new one is begun, and cells of sweeps are trained again",
             ) from None  # fmt: skip
+
+
+def _widen(connection: sqlite3.Connection) -> None:
+    """Add the newest column to a ledger that was begun without it; one of another form stays as it is."""
+    if _columns(connection) == COLUMNS[:-1]:
+        connection.execute("BEGIN IMMEDIATE")
+        if _columns(connection) == COLUMNS[:-1]:  # nor has another process added it meanwhile
+            connection.execute(f"ALTER TABLE trials ADD COLUMN {COLUMNS[-1]}")
+
+
+def _columns(connection: sqlite3.Connection) -> tuple[str, ...]:
+    return tuple(name for _, name, *_ in connection.execute("PRAGMA table_info(trials)"))

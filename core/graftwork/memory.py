@@ -6,22 +6,19 @@ import gc
 from collections.abc import Callable
 from typing import TypeVar
 
-import torch
-
 T = TypeVar("T")
 
-# What torch's own error class doesn't cover: the CPU's allocators, and the libraries of a GPU.
+# What torch says, each device in its own words, as do the CPU's allocators and the libraries of a GPU.
 SAID = (
     "DefaultCPUAllocator", "not enough memory", "std::bad_alloc", "could not create a memory",
-    "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory",
 )  # fmt: skip
 
 
 def ran_out(error: BaseException) -> bool:
-    """Tell whether an error says that there was no memory left."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
+    """Tell whether an error says that there was no memory left; torch's own is a RuntimeError."""
+    said = isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
+    return said or isinstance(error, MemoryError)
 
 
 def in_portions(size: int, work: Callable[[int], T]) -> T:
@@ -38,6 +35,8 @@ def in_portions(size: int, work: Callable[[int], T]) -> T:
 
 def tidy_up() -> None:
     """Give back what is no longer in use, in one piece."""
+    import torch  # here: who only asks what an error means needs none
+
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

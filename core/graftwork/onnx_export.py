@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from graftwork.agreement import difference, plain_machine, probe, takes_vectors
 from graftwork.engine import Normalise
-from graftwork.errors import SettingsError, TrainingError
+from graftwork.errors import SettingsError, TrainingError, first_line
 from graftwork.files import atomic_file
 from graftwork.release import Release
 
@@ -97,7 +97,7 @@ def _exported(deployed: Deployed, release: Release) -> bytes:
             written = program.model_proto
     except Exception as error:  # the exporter raises whatever it meets
         raise TrainingError(
-            f"torch's exporter can't write this model as ONNX: {str(error).splitlines()[0]}",
+            f"torch's exporter can't write this model as ONNX: {first_line(error)}",
             fix="graftwork export --format timm",
         ) from error
     _forget_this_machine(written)

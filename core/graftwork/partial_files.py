@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 from graftwork.desk import Desk
 from graftwork.disk import FULL, disk_full
 from graftwork.errors import StateError
+from graftwork.file_locks import acquire
 from graftwork.files import make_folder, read_json, write_json
 
 
@@ -62,7 +61,7 @@ def partial_file(url: str, desk: Desk) -> Iterator[Partial]:
     make_folder(desk.partial)
     path = desk.partial / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.part"
     with writing(desk.partial), path.with_suffix(".lock").open("a") as lock:
-        _acquire(lock.fileno(), desk)
+        acquire(lock.fileno(), desk.progress, "another run downloads the same file: waiting for it")
         yield Partial(path)
 
 
@@ -78,17 +77,3 @@ def writing(folder: Path) -> Iterator[None]:
             f"A file can't be written: {error.strerror or error}", where=str(folder), expected="a writable folder",
             fix=f"chmod u+w {folder}",
         ) from error  # fmt: skip
-
-
-def _acquire(descriptor: int, desk: Desk) -> None:
-    told = False
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if not told:
-                desk.progress.log("another run downloads the same file: waiting for it")
-            told = True
-            desk.progress.check()
-            time.sleep(0.2)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from graftwork.choice import Choice
 from graftwork.engine import Machine, Normalise, prepare
+from graftwork.errors import first_line
 from graftwork.memory import in_portions, ran_out, tidy_up
 from graftwork.models import head_tensors
 from graftwork.optimization import build_optimizer
@@ -174,8 +175,3 @@ def compiled_gain(probe: Probe, choice: Choice, rounds: int = 3) -> tuple[float,
     pairs = sorted(probe.bout(choice) - probe.bout(with_it) for _ in range(rounds))
     probe.forget_compiled()
     return spent, pairs[rounds // 2]
-
-
-def first_line(error: Exception) -> str:
-    """Return an error's first line, or its kind where it says nothing."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
-from graftwork.errors import SettingsError, StateError, TrainingError
+from graftwork.errors import SettingsError, StateError, TrainingError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +77,7 @@ class Team:
         except RuntimeError as error:
             raise TrainingError(
                 LOST, where=f"process {self.rank + 1} of {self.size}", expected="that all go on to the end",
-                fix=f"what the others said tells why; the next run goes on from the checkpoint ({_first_line(error)})",
+                fix=f"what the others said tells why; the next run goes on from the checkpoint ({first_line(error)})",
             ) from error  # fmt: skip
         return values
 
@@ -125,7 +125,7 @@ def join_team(device: Literal["auto", "cpu", "cuda"]) -> Team:
         state = PartialState(cpu=cpu, timeout=PATIENCE, **backend)
     except (RuntimeError, ValueError) as error:
         raise StateError(
-            f"The processes of the training don't find each other: {_first_line(error)}",
+            f"The processes of the training don't find each other: {first_line(error)}",
             where=f"MASTER_ADDR={os.environ.get('MASTER_ADDR')}, MASTER_PORT={os.environ.get('MASTER_PORT')}",
             fix="start them by torchrun, or set engine.processes in params.yaml",
         ) from error  # fmt: skip
@@ -139,7 +139,3 @@ def _require_devices(gpus: int) -> None:
             f"{here} processes were started here, and there are {gpus} GPUs", expected="a GPU for each",
             fix=f"--nproc-per-node {gpus}, or engine.processes: {gpus}; or engine.device: cpu",
         )  # fmt: skip
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

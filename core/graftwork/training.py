@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from graftwork.calibration import fit_temperature
-from graftwork.divergence import MOST_HALVINGS, Diverged, Found, Watch, hopeless, watched_parts
-from graftwork.engine import predict, watched
-from graftwork.errors import TrainingError
-from graftwork.images import LabelledImages
+from graftwork.divergence import MOST_HALVINGS, Diverged, Found, Watch, all_finite, hopeless, watched_parts
+from graftwork.engine import predict, share_correct, watched
+from graftwork.errors import TrainingError, first_line
 from graftwork.inputs import Feed, Inputs
 from graftwork.job import Job, Trained
 from graftwork.memory import ran_out
@@ -47,7 +46,7 @@ def train(job: Job) -> Trained:
         if not ran_out(error):
             raise
         raise TrainingError(
-            f"Memory ran out, with one image or beside the batches: {str(error).splitlines()[0]}",
+            f"Memory ran out, with one image or beside the batches: {first_line(error)}",
             where=f"training {job.strategy.name}, seed {job.seed}", expected="room for the model and its optimizer",
             fix="a smaller model or image size, engine.side_by_side: 1, or finetune.cached_views: 0 in params.yaml",
         ) from error  # fmt: skip
@@ -94,12 +93,13 @@ class _Loop:
                 numbers = whole[number * job.training.batch_size :][: len(shown.labels)]
                 losses.append(state.stepper.step(Batch(inputs, shown, numbers, own_draws), state.optimizer))
         loss = self._mean_finite(job.team.sum(torch.stack(losses)), epoch)
+        if not all_finite(job.target.trainable().values()):
+            raise self._fault("weights are not finite after the epoch's last step", epoch, self.batches - 1)
         if planned.ends_course or (epoch + 1) % job.training.validate_every_epochs == 0:
             self._validate(inputs, epoch, loss)
-        broken = self._fault("weights are not finite after the epoch's last step", epoch, self.batches - 1)
-        state.ended(planned, loss, time.perf_counter() - started, broken)
+        state.ended(planned, loss, time.perf_counter() - started)
         if not watching:
-            job.checkpoints.save(lambda: state.to_be_saved(broken), force=state.next_epoch == len(self.plan))
+            job.checkpoints.save(state.to_be_saved, force=state.next_epoch == len(self.plan))
 
     def mend(self, fault: Diverged) -> None:
         """Go back to the last good state at half the rate; raise TrainingError where that isn't wanted or of no use."""
@@ -150,7 +150,7 @@ class _Loop:
         epoch = self.state.best_epoch if outcome.tensors is best else 0
         self.model.load_state_dict(outcome.tensors)
         probabilities = predict(self.model, self.job.validation, self.job.normalise, self.job.machine)
-        accuracy = _share_correct(probabilities, self.job.validation)
+        accuracy = share_correct(probabilities, self.job.validation.labels)
         temperature = fit_temperature(probabilities, self.job.validation.labels)
         history = self.state.history or [{"epoch": 0, "loss": self._training_loss(), "validation_accuracy": accuracy}]
         seconds, mishaps = self.state.seconds + time.perf_counter() - started, tuple(self.state.mishaps)
@@ -193,7 +193,7 @@ class _Loop:
         probabilities = inputs.probabilities()
         if not bool(torch.isfinite(probabilities).all()):
             raise self._fault("answers to the validation images are not finite", epoch, self.batches - 1)
-        self.state.validated(epoch, loss, _share_correct(probabilities, self.job.validation))
+        self.state.validated(epoch, loss, share_correct(probabilities, self.job.validation.labels))
 
     @torch.no_grad()
     def _training_loss(self) -> float:
@@ -203,7 +203,3 @@ class _Loop:
             for images, labels in self.job.run.batches(self.job.run.train)
         ]
         return float(torch.stack(losses).sum() / len(self.job.train))
-
-
-def _share_correct(probabilities: Tensor, data: LabelledImages) -> float:
-    return float((probabilities.argmax(dim=1) == data.labels).double().mean())

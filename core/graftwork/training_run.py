@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from graftwork.anatomy import batch_norms
-from graftwork.engine import Machine, Normalise, at_once, predict
+from graftwork.engine import Machine, Normalise, at_once, predict, share_correct
 from graftwork.features import Extracted, extract, extract_once
 from graftwork.images import LabelledImages
 from graftwork.strategy import TargetModel
@@ -61,7 +61,7 @@ class Run:
         model.load_state_dict(tensors)
         probabilities = predict(model, self.validation, self.normalise, self.machine)
         model.load_state_dict(kept)
-        return float((probabilities.argmax(dim=1) == self.validation.labels.cpu()).double().mean())
+        return share_correct(probabilities, self.validation.labels)
 
     @torch.no_grad()
     def with_fresh_statistics(self, tensors: Tensors) -> Tensors:

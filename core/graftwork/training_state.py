@@ -12,7 +12,6 @@ from torch import Tensor
 
 from graftwork.checkpoints import Checkpoint
 from graftwork.class_weights import class_weights
-from graftwork.divergence import Diverged, require_finite
 from graftwork.job import Job
 from graftwork.optimization import build_optimizer, optimizer_state, restore_optimizer
 from graftwork.plan import PlannedEpoch
@@ -70,14 +69,13 @@ class TrainingState:
         if accuracy >= self.best_accuracy:  # of equals the later one: its learning rate was lower
             self.best, self.best_accuracy, self.best_epoch = copied(self.model.state_dict()), accuracy, epoch + 1
 
-    def ended(self, planned: PlannedEpoch, loss: float, seconds: float, fault: Diverged) -> None:
-        """Count an epoch. Raise `fault` where a good state shall be kept, and the weights aren't finite."""
+    def ended(self, planned: PlannedEpoch, loss: float, seconds: float) -> None:
+        """Count an epoch, whose weights are finite."""
         if planned.ends_course:
             self.finished[planned.phase.name] = self.best
         self.next_epoch += 1
         self.seconds += seconds
         if self.goes_back and loss < self.good_loss:
-            require_finite(self.job.target.trainable(), fault)
             self.good, self.good_loss = self._good(), loss
 
     def go_back(self, told: str) -> None:
@@ -108,9 +106,8 @@ class TrainingState:
         tensors |= {f"finished-{index}": held for index, held in enumerate(self.finished.values())}
         return Checkpoint(tensors, self._figures())
 
-    def to_be_saved(self, fault: Diverged) -> Checkpoint:
-        """Return the state with the last good one in it. Raise `fault` where the weights aren't finite."""
-        require_finite(self.job.target.trainable(), fault)
+    def to_be_saved(self) -> Checkpoint:
+        """Return the state with the last good one in it."""
         now = self.snapshot()
         if self.good is None:
             return now
@@ -122,8 +119,7 @@ class TrainingState:
         self.restore(saved)
         if "good" in saved.state:
             good = {name.removeprefix(GOOD): held for name, held in saved.tensors.items() if name.startswith(GOOD)}
-            loss = saved.state["good_loss"]
-            self.good, self.good_loss = Checkpoint(good, saved.state["good"]), math.inf if loss is None else loss
+            self.good, self.good_loss = Checkpoint(good, saved.state["good"]), saved.state["good_loss"]
 
     def restore(self, saved: Checkpoint) -> None:
         """Set weights, optimizer and figures; the good state stays."""

@@ -142,9 +142,9 @@ def _inside(root: Path, name: str, stage: str) -> Path:
 
 
 def known(root: Path) -> set[str]:
-    """Return the keys of a ledger's trials, and the names of the records of who computed what."""
+    """Return a ledger's trials, and the names of the records of who computed what."""
     layout = Layout(root)
-    return {trial.key for trial in Ledger(layout.ledger).all()} | {path.name for path in layout.runs.glob("*.json")}
+    return {str(trial) for trial in Ledger(layout.ledger).all()} | {path.name for path in layout.runs.glob("*.json")}
 
 
 def done(root: Path, node: Node, outcome: str, entry: dict[str, Any], before: set[str]) -> Done:
@@ -153,7 +153,7 @@ def done(root: Path, node: Node, outcome: str, entry: dict[str, Any], before: se
     layout, (stage, item) = Layout(root), node.own
     timing = layout.timings(f"source-{item}" if stage == "pretrain" else item)
     timings = {timing.name: timing.read_text("utf-8")} if outcome == "computed" and timing.is_file() else {}
-    trials = [asdict(trial) for trial in Ledger(layout.ledger).all() if trial.key not in before]
+    trials = [asdict(trial) for trial in Ledger(layout.ledger).all() if str(trial) not in before]
     made = {path.name: read_json(path) for path in sorted(layout.runs.glob("*.json")) if path.name not in before}
     return Done(outcome, entry, timings, made, trials)
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from graftwork import checkpoints
-from graftwork.divergence import MOST_HALVINGS
+from graftwork.divergence import MOST_HALVINGS, all_finite
 from graftwork.errors import Interrupted, TrainingError
 from graftwork.hookspecs import hookimpl
-from graftwork.job import Job
+from graftwork.job import Job, Trained
 from graftwork.strategy import Phase, Step, TargetModel
 from graftwork.training import train
 from tests.core import tiny
@@ -99,6 +99,50 @@ def test_weights_that_break_in_the_last_step_of_an_epoch_never_become_a_checkpoi
     assert saved is not None and all(torch.isfinite(t).all() for t in saved.tensors["model"].values())
 
 
+@pytest.mark.parametrize("writes", [True, False])
+def test_broken_weights_are_told_after_their_epoch_by_who_saves_none_and_by_who_only_reads_checkpoints(
+    writes: bool, tmp_path: Path
+) -> None:
+    made = job(tmp_path, what="weight", bound=0.045, on_divergence="stop", validate_every_epochs=6)
+    made.checkpoints._writes = writes
+    with pytest.raises(TrainingError, match="weights are not finite after the epoch's last step"):
+        train(made)
+
+
+def test_what_is_noted_of_broken_weights_is_the_same_however_often_a_checkpoint_is_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(frozen=True)
+    class Rising:
+        """Makes the loss rise, so that the first epoch stays the good one."""
+
+        @hookimpl
+        def epoch_started(self, target: TargetModel, epoch: int) -> None:
+            target.notes["epoch"] = epoch
+
+        @hookimpl
+        def loss_terms(self, step: Step) -> Tensor:
+            return step.logits.sum() * 0 + float(step.target.notes["epoch"])
+
+    def trained(every: float) -> Trained:
+        monkeypatch.setattr(checkpoints, "EVERY_SECONDS", every)
+        settings = {"epochs": 6, "batch_size": 16, "lr": 0.05, "on_divergence": "halve", "warmup_fraction": 0.5}
+        plugins = (Breaking(0.045, "weight"), Rising())
+        return train(tiny.job(tmp_path / str(every), *plugins, validate_every_epochs=6, **settings))
+
+    often, never = trained(0.0), trained(1000.0)
+    assert often.mishaps == never.mishaps and "after the epoch's last step" in never.mishaps[0]
+    assert not tiny.different(often.tensors, never.tensors)
+
+
+def test_weights_are_finite_up_to_the_largest_number_whatever_their_kind_and_size() -> None:
+    largest = torch.tensor([torch.finfo(torch.float32).max, -torch.finfo(torch.float32).max])
+    sound = [largest, torch.ones(3, dtype=torch.bfloat16), torch.empty(0), torch.arange(3), torch.nn.Parameter(largest)]
+    assert all_finite(sound) and all_finite([])
+    for value in (torch.nan, torch.inf, -torch.inf):
+        assert not all_finite([*sound, torch.tensor([0.0, value], dtype=torch.bfloat16)])
+
+
 def test_half_the_rate_mends_it_and_the_record_says_so(tmp_path: Path) -> None:
     calls: list[float] = []
     trained = train(job(tmp_path, calls=calls))
@@ -117,8 +161,9 @@ def test_a_training_that_never_diverges_has_the_same_bits_under_both_settings(tm
 
 
 def test_it_gives_up_after_so_many_halvings_and_keeps_the_last_good_weights(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=f"{MOST_HALVINGS} times half the learning rate didn't help"):
+    with pytest.raises(TrainingError, match=f"{MOST_HALVINGS} times half the learning rate didn't help") as caught:
         train(job(tmp_path, bound=0.003))
+    assert "lower lr" in caught.value.fix and "halve" not in caught.value.fix, "that is what was tried"
     assert list(tmp_path.rglob("last-good.safetensors"))
 
 

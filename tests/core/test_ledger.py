@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graftwork.errors import StateError
-from graftwork.ledger import Ledger, Trial
+from graftwork.ledger import COLUMNS, Ledger, Trial
 
 TRIAL = Trial(
     key="k", task="t", source="source", strategy="full_copy", stack='[{"name": "full_copy", "settings": {}}]',
@@ -76,6 +76,28 @@ def test_a_test_accuracy_stays_where_the_same_training_is_recorded_without_one(l
     assert ledger.find("k") == replace(TRIAL, seconds=9.0, test_accuracy=0.5)
     ledger.add(replace(TRIAL, test_accuracy=0.0))
     assert ledger.find("k") == replace(TRIAL, test_accuracy=0.0), "nought is an accuracy too"
+
+
+def test_a_test_accuracy_and_what_it_was_reached_on_stay_or_go_together(ledger: Ledger) -> None:
+    ledger.add(replace(TRIAL, test_accuracy=0.5, test_sha256="one"))
+    ledger.add(TRIAL)
+    assert ledger.find("k") == replace(TRIAL, test_accuracy=0.5, test_sha256="one")
+    ledger.add(replace(TRIAL, test_accuracy=0.25, test_sha256="other"))
+    assert ledger.find("k") == replace(TRIAL, test_accuracy=0.25, test_sha256="other")
+
+
+def test_a_ledger_that_was_begun_before_test_images_were_noted_is_read_and_added_to(ledger: Ledger) -> None:
+    ledger.path.parent.mkdir()
+    old = replace(TRIAL, test_accuracy=0.5)
+    with closing(sqlite3.connect(ledger.path)) as connection, connection:
+        held = COLUMNS[:-1]
+        connection.execute(f"CREATE TABLE trials ({', '.join(held).replace('key', 'key PRIMARY KEY')})")
+        connection.execute(
+            f"INSERT INTO trials VALUES ({', '.join('?' * len(held))})", [getattr(old, name) for name in held]
+        )
+    assert ledger.find("k") == old and Ledger(ledger.path).all() == [old]
+    ledger.add(replace(old, test_sha256="x"))
+    assert ledger.all() == [replace(old, test_sha256="x")]
 
 
 def test_several_processes_write_at_once_and_nothing_is_lost(ledger: Ledger) -> None:

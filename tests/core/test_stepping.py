@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from graftwork import checkpoints
 from graftwork.errors import Interrupted, TrainingError
+from graftwork.faults import as_told
 from graftwork.hookspecs import hookimpl
 from graftwork.job import Job, Trained
 from graftwork.memory import in_portions, ran_out
@@ -136,6 +137,13 @@ def test_at_one_image_or_two_where_a_batch_norm_learns_it_ends(norm: bool, tmp_p
     assert caught.value.exit_code == 5 and "side_by_side" in caught.value.fix
 
 
+def test_memory_that_runs_out_without_a_word_is_told_too(tmp_path: Path) -> None:
+    made = plain_job(tmp_path, batch_size=16)
+    limited(made.target.model, 0, MemoryError())
+    with pytest.raises(TrainingError, match="Memory ran out.*: MemoryError"):
+        train(made)
+
+
 def test_a_training_in_parts_resumes_in_parts_and_ends_with_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +195,13 @@ def test_activations_that_were_kept_go_in_parts_too(tmp_path: Path) -> None:
 
     whole, parted = train(mine("whole", 10**6)), train(mine("parted", 4))
     assert parted.mishaps and close(whole, parted)
+
+
+@pytest.mark.parametrize("error", [CPU_RAN_OUT, MemoryError(), torch.OutOfMemoryError("HIP out of memory. Tried …")])
+def test_memory_that_runs_out_in_any_stage_is_no_defect_to_be_reported(error: Exception) -> None:
+    told = as_told(error, "stage features@source")
+    assert told.what == "Memory ran out" and "report it" not in told.fix
+    assert "report it" in as_told(RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "").fix
 
 
 def test_work_is_done_in_smaller_portions_until_it_fits() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,9 +22,12 @@ from prefect.states import Completed
 from ruamel.yaml import YAML
 
 from graftwork.errors import SettingsError, StateError
+from graftwork.layout import Layout
+from graftwork.ledger import Ledger, Trial
 from graftwork.progress import Quiet
 from graftwork_flows import runners
-from graftwork_flows.orders import Order, unpack, versions
+from graftwork_flows.orders import Order, done, known, unpack, versions
+from graftwork_flows.pipeline import Node
 from graftwork_flows.runners import Runner
 from graftwork_flows.server import running_server
 from tests.conftest import ROOT
@@ -71,7 +75,7 @@ def site(template: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 
 @pytest.fixture
-def done(computed_template: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
+def settled(computed_template: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """Such a workspace in which everything has run."""
     with serving(computed_template, tmp_path) as made:
         yield made
@@ -86,12 +90,23 @@ def train_again(folder: Path, ingredients: int) -> None:
     )
 
 
+def test_a_trial_that_was_evaluated_anew_comes_back_too(tmp_path: Path) -> None:
+    ledger, node = Ledger(Layout(tmp_path).ledger), Node("cells@a-b", ("graftwork", "stage", "cells", "a-b"), ())
+    trial = Trial("k", "t", "a", "b", "[]", 10, 5.0, 0, 0.5, 1.0, 1, 1, test_accuracy=0.5, test_sha256="former")
+    ledger.add(replace(trial, key="other"))
+    ledger.add(trial)
+    before = known(tmp_path)
+    ledger.add(replace(trial, test_accuracy=0.75, test_sha256="new"))
+    found = done(tmp_path, node, "computed", {}, before)
+    assert found.trials == [asdict(replace(trial, test_accuracy=0.75, test_sha256="new"))]
+
+
 @pytest.mark.slow
 def test_a_worker_that_dies_is_replaced_and_without_any_the_run_can_be_stopped(
-    done: tuple[Path, str], tmp_path: Path
+    settled: tuple[Path, str], tmp_path: Path
 ) -> None:
     pytest.importorskip("prefect_dask", reason="the extra dask isn't installed")
-    folder, url = done
+    folder, url = settled
     train_again(folder, ingredients=400)
     with cluster(folder, tmp_path, url) as (address, workers):
         command = ["graftwork", "run", "--runner", f"dask:{address}"]
@@ -120,9 +135,9 @@ def busy(workers: dict[Path, subprocess.Popen[bytes]]) -> Path:
 
 
 @pytest.mark.slow
-def test_stopping_the_run_stops_the_workers_and_the_next_run_goes_on(done: tuple[Path, str], tmp_path: Path) -> None:
+def test_stopping_the_run_stops_the_workers_and_the_next_run_goes_on(settled: tuple[Path, str], tmp_path: Path) -> None:
     pytest.importorskip("prefect_dask", reason="the extra dask isn't installed")
-    folder, url = done
+    folder, url = settled
     good = (folder / "params.yaml").read_text()
     train_again(folder, ingredients=100_000)
     with cluster(folder, tmp_path, url, workers=1) as (address, workers):

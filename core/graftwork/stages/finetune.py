@@ -26,7 +26,7 @@ def finetune(context: Context, name: str) -> None:
     """Write weights/target/<strategy>: seed-<n>.safetensors, history.csv, selection.json. No test image is read."""
     fitting: Fitting = context.compute(lambda: _ready(context, name))
     tasks = {f"seed {seed}": partial(_train, fitting, seed) for seed in context.settings.seeds}
-    results = side_by_side(tasks, fitting.machine.side_by_side, context.progress, context.compute)
+    results = side_by_side(tasks, context.choice("target").side_by_side, context.progress, context.compute)
     if context.team.leads:
         context.compute(lambda: _deliver(fitting, dict(zip(context.settings.seeds, results, strict=True))))
 

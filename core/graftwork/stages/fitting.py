@@ -44,9 +44,9 @@ class Fitting:
         """What it is trained by."""
         return stack_from(self.manifest["stack"])
 
-    @cached_property
+    @property
     def machine(self) -> Machine:
-        """What is trained on."""
+        """Prepare what is trained on: not once for all, as stages in between may have set their own threads."""
         return self.context.machine("target")
 
     def target(self, seed: int) -> TargetModel:
@@ -108,6 +108,7 @@ class Fitting:
         """What every strategy is compared on – the images, the model, the budget – as a fingerprint."""
         settings = self.context.settings
         augmentation = settings.data["target"].augmentation
+        draws_views = augmentation and self.training.cached_views
         return fingerprint(
             settings.versions,
             settings.model.model_dump(),
@@ -118,6 +119,7 @@ class Fitting:
             self.context.registry.local_code([("model", settings.model), *(("augmentation", u) for u in augmentation)]),
             self.train.sha256(),
             self.validation.sha256(),
+            *([settings.seed] if draws_views else []),  # `Reuse.seed`, that of every training's views
         )
 
 

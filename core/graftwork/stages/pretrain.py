@@ -7,7 +7,7 @@ from typing import Any
 
 from graftwork.checkpoints import Checkpoints, fingerprint
 from graftwork.contracts import contract_for
-from graftwork.engine import Normalise, predict
+from graftwork.engine import Normalise, predict, share_correct
 from graftwork.files import read_json, write_json, write_text
 from graftwork.histories import history_csv
 from graftwork.images import LabelledImages
@@ -58,8 +58,7 @@ def pretrain(context: Context, source: str) -> None:
         return
     model.load_state_dict(trained.tensors)
     test = load_split(layout.split(source, "test"))
-    predicted = predict(model, test, normalise, machine).argmax(dim=1)
-    accuracy = float((predicted == test.labels).double().mean())
+    accuracy = share_correct(predict(model, test, normalise, machine), test.labels)
     save_weights(layout.source_weights(source) / "model.safetensors", trained.tensors, contract)
     history = history_csv({settings.seed: trained.history})
     write_text(layout.source_weights(source) / "history.csv", history)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graftwork.channel_statistics import statistics
 from graftwork.cost import cost
-from graftwork.engine import at_once, predict
+from graftwork.engine import at_once, predict, share_correct
+from graftwork.file_locks import held
 from graftwork.files import read_json
 from graftwork.images import LabelledImages
 from graftwork.job import Job, Trained
@@ -34,24 +36,46 @@ class Trials:
     _fittings: dict[str, Fitting] = field(default_factory=dict)
 
     def run(self, name: str, stack: tuple[Use, ...], seed: int, progress: Progress) -> Trial:
-        """Return the trial of one stack and seed, from the ledger or trained now. Raises what training raises."""
-        fitting, ledger = self._fitting(name, stack), Ledger(self.context.layout.ledger)
-        known = ledger.find(trial_key(fitting, seed))
-        if known is not None and (self.test is None or known.test_accuracy is not None):
+        """Return the trial of one stack and seed, from the ledger or trained now. Raises what training raises.
+
+        Where another process is at the same one – scratch is the same from every source – it is waited for.
+        """
+        fitting = self._fitting(name, stack)
+        known = self._known(fitting, seed)
+        if known is not None:
             return known
-        job = fitting.job(seed, progress)
-        trained = train(job)
-        trial = trial_of(fitting, seed, trained, self.source.name)
-        if self.test is not None:
-            trial = replace(trial, test_accuracy=_accuracy(job, trained, self.test))
-        if self.context.team.leads:
-            ledger.add(trial)
-        job.checkpoints.remove()
-        return trial
+        with self._alone(trial_key(fitting, seed), progress):
+            return self._known(fitting, seed) or self._trained(fitting, seed, progress)
 
     def ready(self, name: str, stack: tuple[Use, ...]) -> None:
         """Do what all seeds of a stack share, so that processes forked from this one have it."""
         self._fitting(name, stack).job(0, Quiet())
+        if self.test is not None:
+            self.test.sha256()  # which it then remembers
+
+    def _known(self, fitting: Fitting, seed: int) -> Trial | None:
+        """Return what the ledger knows, if that is enough here."""
+        known = Ledger(self.context.layout.ledger).find(trial_key(fitting, seed))
+        evaluated = known is not None and (self.test is None or known.test_sha256 == self.test.sha256())
+        return known if evaluated else None
+
+    def _alone(self, key: str, progress: Progress) -> AbstractContextManager[None]:
+        if self.context.team.size > 1:  # of whose processes each does its share of the training
+            return nullcontext()
+        path = self.context.layout.checkpoints("trials", f"{key}.lock")
+        return held(path, progress, "another process trains the same: waiting for it")
+
+    def _trained(self, fitting: Fitting, seed: int, progress: Progress) -> Trial:
+        job = fitting.job(seed, progress)
+        trained = train(job)
+        trial = trial_of(fitting, seed, trained, self.source.name)
+        if self.test is not None:
+            accuracy = _accuracy(job, trained, self.test)
+            trial = replace(trial, test_accuracy=accuracy, test_sha256=self.test.sha256())
+        if self.context.team.leads:
+            Ledger(self.context.layout.ledger).add(trial)
+        job.checkpoints.remove()
+        return trial
 
     def _fitting(self, name: str, stack: tuple[Use, ...]) -> Fitting:
         text = stack_text(stack)
@@ -100,4 +124,4 @@ def _accuracy(job: Job, trained: Trained, test: LabelledImages) -> float:
     """Return the share of the test images that the delivered weights get right."""
     model = job.target.model
     model.load_state_dict(trained.tensors)
-    return float((predict(model, test, job.normalise, job.machine).argmax(dim=1) == test.labels).double().mean())
+    return share_correct(predict(model, test, job.normalise, job.machine), test.labels)

@@ -17,7 +17,7 @@ from graftwork.addresses import UnresolvedError, addresses_of, parsed, proxy_of
 from graftwork.annotations import SPLIT_NAMES
 from graftwork.desk import Desk
 from graftwork.downloads import Remote, download
-from graftwork.errors import DataError, listed
+from graftwork.errors import DataError, first_line, listed
 from graftwork.files import atomic_file, sha256_of_file
 from graftwork.member_names import checked_name
 from graftwork.mirror import require_online
@@ -112,9 +112,8 @@ class HuggingFace:
                 self.repository, revision=revision, files_metadata=True, timeout=30
             )
         except Exception as error:  # the client's HTTP library has changed twice, and its errors with it
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DataError(
-                f"The hub doesn't tell of {self.repository} at {revision}: {type(error).__name__}: {reason}",
+                f"The hub doesn't tell of {self.repository} at {revision}: {type(error).__name__}: {first_line(error)}",
                 where=_endpoint(), fix="correct repository and revision; for a gated or private one set HF_TOKEN",
             ) from None  # fmt: skip
 

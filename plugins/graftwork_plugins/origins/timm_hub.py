@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graftwork.desk import Desk
-from graftwork.errors import DataError, SettingsError, did_you_mean
+from graftwork.errors import DataError, SettingsError, did_you_mean, first_line
 from graftwork.files import sha256_of_file
 from graftwork.mirror import require_online
 from graftwork.torchvision_operators import define_missing
@@ -85,7 +85,7 @@ def _from_hub(repository: str, revision: str | None, file: str, folder: Path, de
         came = hf_hub_download(repository, file, revision=revision, local_dir=partial, endpoint=endpoint)
     except Exception as error:  # the hub's client raises its own, its transport's, and the system's
         raise DataError(
-            f"{file} of {repository} didn't come: {str(error).strip().splitlines()[0]}",
+            f"{file} of {repository} didn't come: {first_line(error)}",
             where=endpoint or HUB_URL, expected=f"a repository with {WEIGHTS} and {CONFIG}",
             fix="correct the name, look at the network, or put the weights into the mirror",
         ) from error  # fmt: skip

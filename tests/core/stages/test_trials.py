@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 import torch
 
+from graftwork.errors import Interrupted, TrainingError
 from graftwork.images import LabelledImages
 from graftwork.job import Job, Trained
 from graftwork.labelled_arrays import LabelledArrays
@@ -143,6 +146,67 @@ def test_from_scratch_no_source_matters(context: Context, counter: Counter) -> N
     assert counter.during(lambda: one(make(context, "other"), "scratch")) == 0
 
 
+class Waiting(Quiet):
+    """Lets another go on as soon as this one waits, or computes; may stop then."""
+
+    def __init__(self, goes_on: Event, *, stops: bool = False) -> None:
+        self.goes_on, self.stops = goes_on, stops
+
+    def check(self) -> None:
+        self.goes_on.set()
+        if self.stops:
+            raise Interrupted("stop")
+
+
+def at_once(context: Context, monkeypatch: pytest.MonkeyPatch, *, stops: bool = False) -> tuple[int, list[Trial]]:
+    """Train from scratch for two sources, the second when the first is at it; return how often, and the trials."""
+    began, goes_on, jobs = Event(), Event(), []
+
+    def slow(job: Job) -> Trained:
+        jobs.append(job)
+        began.set()
+        if len(jobs) > 1:
+            goes_on.set()
+        assert goes_on.wait(30)
+        return train(job)
+
+    def second() -> Trial:
+        assert began.wait(30)
+        return make(context, "other").run("scratch", stack("scratch"), 0, Waiting(goes_on, stops=stops))
+
+    monkeypatch.setattr(trials, "train", slow)
+    with ThreadPoolExecutor(2) as pool:
+        started = pool.submit(one, make(context), "scratch"), pool.submit(second)
+        if stops:
+            with pytest.raises(Interrupted):
+                started[1].result(60)
+        found = [future.result(60) for future in (started[:1] if stops else started)]
+    return len(jobs), found
+
+
+def test_two_sources_that_train_the_same_at_the_same_time_train_it_once(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings, found = at_once(context, monkeypatch)
+    assert trainings == 1 and found[0] == found[1]
+    assert Ledger(context.layout.ledger).all() == found[:1]
+    assert not [path for path in context.layout.checkpoints().rglob("*") if path.is_file()], "nor is a lock left"
+
+
+def test_who_waits_for_the_same_training_can_be_stopped(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert at_once(context, monkeypatch, stops=True)[0] == 1
+
+
+def test_a_trial_that_nobody_ended_is_trained_by_who_waited(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(job: Job) -> Trained:
+        raise TrainingError("no")
+
+    with monkeypatch.context() as patched, pytest.raises(TrainingError):
+        patched.setattr(trials, "train", broken)
+        one(make(context), "scratch")
+    assert one(make(context, "other"), "scratch").source == "other"
+
+
 def test_what_was_tried_without_a_test_is_trained_for_one_and_then_serves_both(
     context: Context, counter: Counter
 ) -> None:
@@ -152,7 +216,24 @@ def test_what_was_tried_without_a_test_is_trained_for_one_and_then_serves_both(
     assert counter.during(lambda: one(make(context, tested=True))) == 0
     assert counter.during(lambda: one(make(context))) == 0
     assert tested.test_accuracy is not None and 0 <= tested.test_accuracy <= 1
-    assert replace(tested, test_accuracy=None, seconds=plain.seconds) == plain, "the test has no part in the training"
+    assert replace(tested, test_accuracy=None, test_sha256=None, seconds=plain.seconds) == plain, (
+        "the test has no part in the training"
+    )
+
+
+def test_what_was_tried_is_evaluated_anew_where_the_test_images_changed_and_trained_as_before(
+    context: Context, counter: Counter
+) -> None:
+    first = one(make(context, tested=True))
+    relabelled = part(context, "test")
+    relabelled = LabelledArrays(relabelled.images, 1 - relabelled.labels)
+    found = one(make(context, test=relabelled))
+    assert found.test_accuracy == pytest.approx(1 - (first.test_accuracy or 0.0))
+    assert replace(found, seconds=0, test_accuracy=0, test_sha256="") == replace(
+        first, seconds=0, test_accuracy=0, test_sha256=""
+    )
+    assert counter.during(lambda: one(make(context, test=relabelled))) == 0 and len(counter.jobs) == 2
+    assert Ledger(context.layout.ledger).all() == [found]
 
 
 def test_no_test_image_reaches_a_training(context: Context, counter: Counter) -> None:
