@@ -17,8 +17,9 @@ SAID = (
 
 def ran_out(error: BaseException) -> bool:
     """Tell whether an error says that there was no memory left; torch's own is a RuntimeError."""
-    said = isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
-    return said or isinstance(error, MemoryError)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
 
 
 def in_portions(size: int, work: Callable[[int], T]) -> T:
