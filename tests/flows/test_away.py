@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,9 +53,9 @@ def worked(home: Path) -> bool:
     return any((home / ".graftwork" / "away").glob("*/weights/**/*.safetensors"))
 
 
-@contextmanager
-def serving(template: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """Yield a workspace with a directory as its remote, committed, and the address of its Prefect server."""
+@pytest.fixture
+def site(template: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A workspace with a directory as its remote, committed, and the address of its Prefect server."""
     folder = Path(shutil.copytree(template, tmp_path / "workspace"))
     call(folder, "dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
     commit(folder)
@@ -65,29 +64,6 @@ def serving(template: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
     assert server is not None
     yield folder, server.url
     run(folder, "graftwork", "server", "stop")
-
-
-@pytest.fixture
-def site(template: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """Such a workspace in which nothing has run."""
-    with serving(template, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def settled(computed_template: Path, tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """Such a workspace in which everything has run."""
-    with serving(computed_template, tmp_path) as made:
-        yield made
-
-
-def train_again(folder: Path, ingredients: int) -> None:
-    """Let one strategy be another, which trains so many times."""
-    edit(
-        folder / "params.yaml",
-        "full_copy: [full_copy",
-        f"full_copy: [full_copy, {{soup: {{ingredients: {ingredients}}}}}",
-    )
 
 
 def test_a_trial_that_was_evaluated_anew_comes_back_too(tmp_path: Path) -> None:
@@ -103,11 +79,11 @@ def test_a_trial_that_was_evaluated_anew_comes_back_too(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_replaced_and_without_any_the_run_can_be_stopped(
-    settled: tuple[Path, str], tmp_path: Path
+    site: tuple[Path, str], tmp_path: Path
 ) -> None:
     pytest.importorskip("prefect_dask", reason="the extra dask isn't installed")
-    folder, url = settled
-    train_again(folder, ingredients=400)
+    folder, url = site
+    edit(folder / "params.yaml", "pretrain: {epochs: 2", "pretrain: {epochs: 2000")
     with cluster(folder, tmp_path, url) as (address, workers):
         command = ["graftwork", "run", "--runner", f"dask:{address}"]
         process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True)
@@ -128,18 +104,18 @@ def busy(workers: dict[Path, subprocess.Popen[bytes]]) -> Path:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for home in workers:
-            if any((home / ".graftwork" / "away").glob("*/.graftwork/checkpoints/*/*/newest")):
+            if any((home / ".graftwork" / "away").glob("*/.graftwork/checkpoints/**/newest")):
                 return home
         time.sleep(0.1)
     raise AssertionError("no worker began to train")
 
 
 @pytest.mark.slow
-def test_stopping_the_run_stops_the_workers_and_the_next_run_goes_on(settled: tuple[Path, str], tmp_path: Path) -> None:
+def test_stopping_the_run_stops_the_workers_and_the_next_run_goes_on(site: tuple[Path, str], tmp_path: Path) -> None:
     pytest.importorskip("prefect_dask", reason="the extra dask isn't installed")
-    folder, url = settled
+    folder, url = site
     good = (folder / "params.yaml").read_text()
-    train_again(folder, ingredients=100_000)
+    edit(folder / "params.yaml", "pretrain: {epochs: 2", "pretrain: {epochs: 100000")
     with cluster(folder, tmp_path, url, workers=1) as (address, workers):
         command = ["graftwork", "run", "--runner", f"dask:{address}"]
         process = subprocess.Popen(command, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True)
@@ -150,7 +126,6 @@ def test_stopping_the_run_stops_the_workers_and_the_next_run_goes_on(settled: tu
         assert process.returncode == 128 + signal.SIGTERM, said
         assert not psutil.wait_procs(stages, timeout=30)[1]
         (folder / "params.yaml").write_text(good)
-        train_again(folder, ingredients=2)
         call(folder, "graftwork", "run", "--runner", f"dask:{address}")
     assert "up to date" in call(folder, "dvc", "status")
 
