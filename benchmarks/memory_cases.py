@@ -35,7 +35,7 @@ from graftwork.weights import InputContract
 from graftwork.workspace import run_stage
 
 STRATEGY = "full_copy"
-JPEGS, SIDE, SHARE, BATCH = 6000, 192, 0.25, 32
+JPEGS, SIDE, SHARE, BATCH = 12_000, 192, 0.25, 32
 DECODED_BYTES = JPEGS * 3 * SIDE**2
 Case = Callable[[], object]
 
