@@ -10,7 +10,7 @@ import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +72,18 @@ def mend(layout: Layout) -> list[str]:
 def sweep_cache(cache: Path, files: Path) -> None:
     """Remove what killed processes left half-written in DVC's cache, of which others may be writing other parts.
 
-    DVC takes the newest file of a stage's folder for what the stage made, half of one too: so it is waited for until it
-    is surely nobody's. Elsewhere a leftover only takes room, and may stay for a minute.
+    DVC takes the newest file of a stage's folder for what the stage made, half of one too, and dies of a folder without
+    any: so both are waited for until they are surely nobody's. Elsewhere a leftover only takes room, and may stay for a
+    minute.
     """
     for torn in cache.glob("runs/*/*/.*.tmp"):
-        while 0 <= _age_seconds(torn) < RUNS_SECONDS:  # a clock that was set back doesn't hold up a run
-            time.sleep(0.05)
+        _await_the_writer(torn)
         torn.unlink(missing_ok=True)
+    for folder in cache.glob("runs/*/*"):
+        if folder.is_dir() and not any(folder.iterdir()):
+            _await_the_writer(folder)
+            with suppress(OSError):  # it has something in it by now
+                folder.rmdir()
     for torn in (*files.glob(".*.tmp"), *files.glob("??/.*.tmp")):
         if _age_seconds(torn) > FILES_SECONDS:
             torn.unlink(missing_ok=True)
@@ -90,6 +95,12 @@ def sweep_outputs(outputs: Iterable[Path]) -> None:
         for entry in folder.iterdir():
             if DVC_TEMPORARY.fullmatch(entry.name):
                 remove(entry)
+
+
+def _await_the_writer(path: Path) -> None:
+    """Wait until nobody has written to a file or folder for a while; a clock that was set back holds up nobody."""
+    while 0 <= _age_seconds(path) < RUNS_SECONDS:
+        time.sleep(0.05)
 
 
 def _age_seconds(path: Path) -> float:

@@ -114,6 +114,17 @@ def test_a_torn_lock_file_is_as_it_was_before(name: str, torn: str, tmp_path: Pa
     assert lock.read_text() == "whole"
 
 
+def test_what_a_kill_left_in_dvcs_run_cache_is_removed_an_empty_folder_too(tmp_path: Path) -> None:
+    torn, empty, whole = (tmp_path / "runs" / "ab" / name for name in ("abc", "abd", "abe"))
+    for folder in (torn, empty, whole):
+        folder.mkdir(parents=True)
+    (torn / ".vGh2jX1rJ819r6DaGrq2nw.tmp").write_text("outs:\n- pa")
+    (whole / "0123").write_text("outs: []")
+    lock_files.sweep_cache(tmp_path, tmp_path / "files")
+    assert sorted(path.name for path in (tmp_path / "runs" / "ab").iterdir()) == ["abe"]
+    assert (whole / "0123").exists()
+
+
 def test_dvcs_own_torn_lock_doesnt_hold_up_the_next_run(computed: Path) -> None:
     (computed / ".dvc" / "tmp" / "rwlock").write_text('{"read": {"/x"')
     done = run(computed, "graftwork", "run", "--without-prefect")
