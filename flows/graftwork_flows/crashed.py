@@ -40,15 +40,15 @@ def note_flow_run(root: Path) -> None:
         return
     try:
         place = _notes(root) / f"{context.flow_run.id}.json"  # where a run that is tried again has its dead process
-        write_json(place, {"process": str(this_process()), "api": _api(root)})
-        report_crashed(root)
+        api = _api(root)
+        write_json(place, {"process": str(this_process()), "api": api})
+        report_crashed(root, api)
     except Exception as error:  # of the network, of the disk: no reason not to compute
         get_run_logger().warning("runs that died before couldn't be looked for: %s", error)
 
 
-def report_crashed(root: Path) -> None:
-    """Set to Crashed what this server takes for running, and whose process, of this machine, is no more."""
-    api = _api(root)
+def report_crashed(root: Path, api: str) -> None:
+    """Set to Crashed what the server at `api` takes for running, and whose process, of this machine, is no more."""
     for note in sorted(_notes(root).glob("*.json")):
         with suppress(OSError, ValueError, KeyError, TypeError), get_client(sync_client=True) as client:
             stored = json.loads(note.read_text(encoding="utf-8"))

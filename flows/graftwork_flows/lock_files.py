@@ -50,8 +50,9 @@ def put_entry(lock: Path, entry: Mapping[str, Any]) -> None:
     found = YAML(typ="safe").load(lock.read_text(encoding="utf-8")) if lock.is_file() else None
     record = found or {"schema": "2.0"}
     stages = record.setdefault("stages", {})
-    if stages.get(next(iter(entry))) != next(iter(entry.values())):
-        stages.update(entry)
+    ((name, made),) = entry.items()
+    if stages.get(name) != made:
+        stages[name] = made
         write_text(lock, dumps_yaml(record))
 
 

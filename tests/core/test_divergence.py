@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,21 @@ class Breaking:
     @hookimpl
     def epoch_started(self, target: TargetModel, optimizer: torch.optim.Optimizer) -> None:
         target.notes["optimizer"] = optimizer
+
+
+@dataclass(frozen=True)
+class Rising:
+    """Makes an epoch's loss rise before it breaks, as a loss that explodes does."""
+
+    added: Callable[[Step, int], float]  # to the loss, by the step and its epoch
+
+    @hookimpl
+    def epoch_started(self, target: TargetModel, epoch: int) -> None:
+        target.notes["epoch"] = epoch
+
+    @hookimpl
+    def loss_terms(self, step: Step) -> Tensor:
+        return step.logits.sum() * 0 + self.added(step, step.target.notes["epoch"])
 
 
 def _rate(step: Step) -> float:
@@ -112,22 +128,10 @@ def test_broken_weights_are_told_after_their_epoch_by_who_saves_none_and_by_who_
 def test_what_is_noted_of_broken_weights_is_the_same_however_often_a_checkpoint_is_due(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @dataclass(frozen=True)
-    class Rising:
-        """Makes the loss rise, so that the first epoch stays the good one."""
-
-        @hookimpl
-        def epoch_started(self, target: TargetModel, epoch: int) -> None:
-            target.notes["epoch"] = epoch
-
-        @hookimpl
-        def loss_terms(self, step: Step) -> Tensor:
-            return step.logits.sum() * 0 + float(step.target.notes["epoch"])
-
     def trained(every: float) -> Trained:
         monkeypatch.setattr(checkpoints, "EVERY_SECONDS", every)
         settings = {"epochs": 6, "batch_size": 16, "lr": 0.05, "on_divergence": "halve", "warmup_fraction": 0.5}
-        plugins = (Breaking(0.045, "weight"), Rising())
+        plugins = (Breaking(0.045, "weight"), Rising(lambda _, epoch: epoch))  # the first epoch stays the good one
         return train(tiny.job(tmp_path / str(every), *plugins, validate_every_epochs=6, **settings))
 
     often, never = trained(0.0), trained(1000.0)
@@ -168,24 +172,13 @@ def test_it_gives_up_after_so_many_halvings_and_keeps_the_last_good_weights(tmp_
 
 
 def test_it_goes_back_to_the_epoch_with_the_lowest_loss_of_the_phase(tmp_path: Path) -> None:
-    @dataclass(frozen=True)
-    class Rising:
-        """Makes an epoch's loss rise before it breaks, as a loss that explodes does."""
-
-        @hookimpl
-        def epoch_started(self, target: TargetModel, epoch: int) -> None:
-            target.notes["epoch"] = epoch
-
-        @hookimpl
-        def loss_terms(self, step: Step) -> Tensor:
-            epoch = step.target.notes["epoch"]
-            halved = _rate(step) < 0.75 * 0.05 * (1 - (3 * epoch + 3) / 25)
-            added = {3: 100.0, 4: 1000.0, 5: torch.inf}.get(epoch, 0.0)
-            return step.logits.sum() * 0 + (0.0 if halved else added)
+    def added(step: Step, epoch: int) -> float:
+        halved = _rate(step) < 0.75 * 0.05 * (1 - (3 * epoch + 3) / 25)
+        return 0.0 if halved else {3: 100.0, 4: 1000.0, 5: torch.inf}.get(epoch, 0.0)
 
     heard = Heard()
     settings = {"epochs": 8, "batch_size": 16, "lr": 0.05, "on_divergence": "halve", "warmup_fraction": 0.0}
-    plugins = (Breaking(9.0), Rising())
+    plugins = (Breaking(9.0), Rising(added))
     trained = train(tiny.job(tmp_path, *plugins, progress=heard, **settings))
     assert "went back to the end of epoch 3" in trained.mishaps[0] and "epoch 6" in trained.mishaps[0]
     assert trained.mishaps[0] in heard.logs

@@ -73,7 +73,7 @@ def test_only_who_runs_in_a_dead_process_is_crashed(
     flow_run = uuid4()
     server.states[flow_run] = state
     place = note(tmp_path, flow_run, process)
-    crashed.report_crashed(tmp_path)
+    crashed.report_crashed(tmp_path, "")
     assert server.states[flow_run].type.value == becomes
     assert place.exists() is not settled
 
