@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graftwork.aside import Aside
 from graftwork.checkpoints import Checkpoint
 from graftwork.class_weights import class_weights
 from graftwork.job import Job
@@ -29,11 +30,12 @@ class TrainingState:
         self.job, self.plan = job, plan
         self.model, self.extra = job.target.model, job.target.extra
         self.may_train = set(job.target.trainable())
-        self.start = copied(self.model.state_dict()), copied(self.extra.state_dict())
+        weights = {"model": self.model.state_dict(), "extra": self.extra.state_dict()}
+        self.start = Aside(weights, job.checkpoints.folder)
         self.optimizer = self._optimizer()
         self.mishaps: list[str] = []  # what went wrong and was mended, in sentences
-        weights = class_weights(job.training.class_weights, job.train.labels.to(job.machine.device))
-        self.stepper = Stepper(job, weights, self.mishaps)
+        of_classes = class_weights(job.training.class_weights, job.train.labels.to(job.machine.device))
+        self.stepper = Stepper(job, of_classes, self.mishaps)
         self.history: list[dict[str, float]] = []
         self.best: Tensors = {}
         self.best_accuracy, self.best_epoch, self.next_epoch, self.seconds = -1.0, 0, 0, 0.0
@@ -52,8 +54,9 @@ class TrainingState:
         if self.goes_back:
             self.good, self.good_loss = self._good(), math.inf
         if planned.phase.from_start:
-            self.model.load_state_dict(self.start[0])
-            self.extra.load_state_dict(self.start[1])
+            start = self.start.read(self.job.machine.device)
+            self.model.load_state_dict(start["model"])
+            self.extra.load_state_dict(start["extra"])
         elif planned.begins_course and self.best:
             self.model.load_state_dict(self.best)
         if planned.begins_course:
@@ -144,7 +147,7 @@ class TrainingState:
     def beginning(self) -> Checkpoint:
         """Return the state before the first epoch."""
         figures = {"next_epoch": 0, "best_epoch": 0, "best_accuracy": -1.0, "seconds": 0.0, "history": []}
-        tensors = {"model": self.start[0], "extra": self.start[1], "best": {}, "optimizer": {}}
+        tensors = {**self.start.read(self.job.machine.device), "best": {}, "optimizer": {}}
         return Checkpoint(tensors, {**figures, "finished": [], "groups": []})
 
     def _good(self) -> Checkpoint:
