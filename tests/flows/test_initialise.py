@@ -23,6 +23,7 @@ from graftwork_flows.initialise import _template, initialise, recipes
 from graftwork_flows.own_data import find
 from graftwork_flows.own_params import Wish, own_params
 from graftwork_plugins.classic.named_sets import SETS, Pictures
+from tests.conftest import ROOT
 from tests.core.small import STRATIFIED
 
 REGISTRY = load_plugins()
@@ -205,6 +206,16 @@ def test_every_recipe_can_be_read_and_says_what_to_expect(name: str, tmp_path: P
     text = (tmp_path / "params.yaml").read_text()
     assert f"graftwork init --recipe {name} " in text
     assert "\n# Time: " in text and "\n# Expected: " in text and "@" not in text
+
+
+def test_the_readme_tells_of_each_recipe_what_its_head_does() -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- recipes:begin -->")[1].split("<!-- rec")[0]
+    rows = {found[1]: found[0] for found in re.finditer(r"\| `(\w+)` \|.*", table)}
+    assert rows.keys() == set(recipes())
+    for name, row in rows.items():
+        head = (ROOT / "flows/graftwork_flows/recipes" / name / "params.yaml").read_text("utf-8").split("\n\n")[0]
+        for figure in re.findall(r"\d+\.\d(?= →| %|,)", row):
+            assert f"{figure} %" in head, (name, figure)
 
 
 def test_an_unknown_recipe_is_told_the_choices(tmp_path: Path) -> None:
