@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import unicodedata
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from graftwork.decoding import EXTENSIONS, THREADS, decode, quietly, remarks, require_picture_format
+from graftwork.decoding import EXTENSIONS, require_picture_format
 from graftwork.desk import TOLD
 from graftwork.encoded_images import EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
+from graftwork.inspection import inspect
+from graftwork.progress import Progress, Quiet
 from graftwork.settings import ImageFormat
 from graftwork.survey import Survey, survey_of_pictures
 
@@ -34,7 +35,12 @@ class ImageFolder:
 
     unreadable: Literal["fail", "skip"] = "fail"
 
-    def load(self, path: Path, image: ImageFormat) -> RawImages:
+    def load(
+        self,
+        path: Path,
+        image: ImageFormat,
+        progress: Progress = Quiet(),  # noqa: B008  # it has no state
+    ) -> RawImages:
         """Return the images, still encoded; each was decoded once, to see that it can be.
 
         Raises DataError for what a folder of images can't be.
@@ -42,8 +48,8 @@ class ImageFolder:
         require_picture_format(image, str(path))
         found = _scan(path)
         classes = _class_names(found, path)
-        with quietly(), ThreadPoolExecutor(THREADS) as pool:
-            faults = list(pool.map(lambda entry: _fault(entry.file, image), found))
+        inspected = inspect((entry.file for entry in found), len(found), image, progress)
+        faults = inspected.faults
         failures = [
             f"{_printable(e.file.relative_to(path))}: {fault}" for e, fault in zip(found, faults, strict=True) if fault
         ]
@@ -67,7 +73,7 @@ class ImageFolder:
                 "folder": path.name,
                 "skipped": failures,
                 "ignored_extensions": _ignored(path),
-                "remarks": remarks(files),
+                "remarks": inspected.remarks,
             },
         )
 
@@ -77,12 +83,6 @@ class ImageFolder:
         classes = _class_names(found, path)
         splits, labels = [e.split for e in found], [classes.index(e.label) for e in found]
         return survey_of_pictures("image_folder", classes, splits, labels, [entry.file for entry in found])
-
-
-def _fault(file: Path, image: ImageFormat) -> str:
-    """Return why a file can't be read, or nothing; its pixels aren't kept."""
-    found = decode(file, image)
-    return found if isinstance(found, str) else ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,11 +12,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from graftwork.annotations import classes_of, refuse_rows, require_distinct, splits_of
-from graftwork.decoding import THREADS, decode, quietly, remarks, require_picture_format
+from graftwork.decoding import require_picture_format
 from graftwork.encoded_images import EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
+from graftwork.inspection import inspect
 from graftwork.picture_tables import Columns, PictureTable, Row, picture_tables, table_alone
+from graftwork.progress import Progress, Quiet
 from graftwork.settings import ImageFormat
 from graftwork.survey import Survey, survey_of_pictures
 
@@ -41,15 +42,20 @@ class Table:
     root: str = "."
     unreadable: Literal["fail", "skip"] = "fail"
 
-    def load(self, path: Path, image: ImageFormat) -> RawImages:
+    def load(
+        self,
+        path: Path,
+        image: ImageFormat,
+        progress: Progress = Quiet(),  # noqa: B008  # it has no state
+    ) -> RawImages:
         """Return the pictures, still encoded; each was decoded once, to see that it can be.
 
         Raises DataError for what a table of pictures can't be.
         """
         require_picture_format(image, str(path))
         found, names = self._find(path)
-        with quietly(), ThreadPoolExecutor(THREADS) as pool:
-            faults = list(pool.map(lambda entry: _fault(entry, image), found))
+        inspected = inspect((entry.source for entry in found), len(found), image, progress)
+        faults = inspected.faults
         failures = [f"{entry.row.place}: {fault}" for entry, fault in zip(found, faults, strict=True) if fault]
         if failures and (self.unreadable == "fail" or len(failures) == len(found)):
             raise DataError(
@@ -60,7 +66,8 @@ class Table:
         good = [entry for entry, fault in zip(found, faults, strict=True) if not fault]
         labels, classes = _labels([entry.row for entry in good], names, path)
         sources = [entry.source for entry in good if not isinstance(entry.source, str)]
-        origin = {"file": self.file or path.name, "rows": len(found), "skipped": failures, "remarks": remarks(sources)}
+        told = {"skipped": failures, "remarks": inspected.remarks}
+        origin = {"file": self.file or path.name, "rows": len(found), **told}
         return RawImages(EncodedImages(sources, image), labels, classes, _splits(good, path), origin)
 
     def survey(self, path: Path) -> Survey:
@@ -114,12 +121,6 @@ def _entry(row: Row, root: Path, inside: Path) -> _Entry:
     if isinstance(row.picture, bytes):
         return _Entry(replace(row, picture=None), row.picture)
     return _Entry(row, _file(row.picture, root, inside))
-
-
-def _fault(entry: _Entry, image: ImageFormat) -> str:
-    """Return why a picture can't be read, or nothing; its pixels aren't kept."""
-    found = entry.source if isinstance(entry.source, str) else decode(entry.source, image)
-    return found if isinstance(found, str) else ""
 
 
 def _splits(found: Sequence[_Entry], path: Path) -> NDArray[np.str_] | None:
