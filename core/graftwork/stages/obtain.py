@@ -48,6 +48,6 @@ def _require_no_meaning(folder: Path) -> None:
         raise DataError(
             f"What was obtained holds {path.relative_to(folder)}, and that name means {why}",
             expected=f"no {TOLD} at the top, and no {IGNORE} anywhere",
-            fix="give a single file another name (url: name); pack an archive anew without it, or unpack it yourself and "
-            "name that folder as path under data",
+            fix="give a single file another name (url: name); pack an archive anew without it, or unpack it yourself "
+            "and name that folder as path under data",
         )  # fmt: skip
