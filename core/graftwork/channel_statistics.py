@@ -44,7 +44,8 @@ def from_sums(total: Sums, pixels: int) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation per channel, of values scaled to 0…1, from sums (C, 2) over so many pixels.
 
     A channel that is constant in training, or all but, gets the deviation of one level, as a vector's feature does: but
-    for rounding it becomes zero, and is not blown up where a test value differs. Raises DataError where all are constant.
+    for rounding it becomes zero, and is not blown up where a test value differs. Raises DataError where all are
+    constant.
     """
     # Python's own integers: the products don't fit into 64 bits
     mean = [values / pixels for values, _ in total.tolist()]
