@@ -1,4 +1,4 @@
-"""A data set of the Hugging Face hub: its Parquet files at one commit, verified by the hub's own checksums."""
+"""A data set of the Hugging Face hub: its Parquet files at one commit; from the hub, verified by its own checksums."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 CONVERTED = "refs/convert/parquet"  # where the hub puts its own conversion of a repository
 COMMIT = re.compile(r"[0-9a-f]{40}")
+NUMBERED = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
+MARK, LEAST_BYTES = b"PAR1", 12  # at both ends, and the length of what is told before the last one
 SPLIT_FIRST = re.compile(rf"({'|'.join(SPLIT_NAMES)})([-_.].*)?", re.IGNORECASE)
 Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?$")]
 
@@ -36,7 +39,8 @@ class HuggingFace:
     """The Parquet files of a data set on the Hugging Face hub, for the dataset plugin `table`.
 
     `revision` is a commit, 40 digits; without one an error tells those of today. `files` are patterns of paths in the
-    repository. The mirror is looked in first, for <repository>/<revision>/. A token comes from HF_TOKEN or from
+    repository. The mirror is looked in first, for <repository>/<revision>/: whoever put files there is believed, as the
+    hub's checksums aren't at hand, but for cut files and gaps in numbered ones. A token comes from HF_TOKEN or from
     `hf auth login`, the hub's address from HF_ENDPOINT.
     """
 
@@ -66,7 +70,16 @@ class HuggingFace:
             return {}
         root = desk.mirror / self.repository / str(self.revision)
         found = {str(path.relative_to(root)): path for path in sorted(root.rglob("*")) if path.is_file()}
-        return {name: path for name, path in found.items() if self._wanted(name)}
+        found = {name: path for name, path in found.items() if self._wanted(name)}
+        wrong = [f"{name} isn't a whole Parquet file" for name, path in found.items() if not _is_parquet(path)]
+        wrong += [f"{name} is missing" for name in _gaps(found) if self._wanted(name)]
+        if wrong:
+            raise DataError(
+                f"The mirror's files aren't the data set: {listed(wrong, 5)}", where=str(root),
+                expected="all files of the commit that match files, as they are on the hub",
+                fix="copy them anew, or take that folder out of the mirror",
+            )  # fmt: skip
+        return found
 
     def _wanted(self, name: str) -> bool:
         return name.endswith(".parquet") and any(fnmatch.fnmatchcase(name, pattern) for pattern in self.files)
@@ -142,6 +155,29 @@ class HuggingFace:
         if published is None:
             _check_blob(target, sibling)
         return digest
+
+
+def _is_parquet(path: Path) -> bool:
+    """Tell by its first and last bytes whether a file is Parquet, and not cut."""
+    if path.stat().st_size < LEAST_BYTES:
+        return False
+    with path.open("rb") as file:
+        begin = file.read(len(MARK))
+        file.seek(-len(MARK), os.SEEK_END)
+        return begin == file.read() == MARK
+
+
+def _gaps(names: Iterable[str]) -> list[str]:
+    """Return the names that numbered ones, as train-00000-of-00005.parquet, say are there too, and aren't."""
+    there: dict[tuple[str, str], dict[int, str]] = {}
+    for found in filter(None, map(NUMBERED.fullmatch, names)):
+        there.setdefault((found[1], found[3]), {})[int(found[2])] = found[4]
+    return [
+        f"{prefix}-{number:05}-of-{count}{next(iter(rests.values()))}"
+        for (prefix, count), rests in there.items()
+        for number in range(int(count))
+        if number not in rests
+    ]
 
 
 def _endpoint() -> str:
