@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,14 +21,13 @@ from graftwork.errors import DataError, first_line, listed
 from graftwork.files import atomic_file, sha256_of_file
 from graftwork.member_names import checked_name
 from graftwork.mirror import require_online
+from graftwork_plugins.origins.parquet_parts import gaps, is_whole
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import DatasetInfo, RepoSibling
 
 CONVERTED = "refs/convert/parquet"  # where the hub puts its own conversion of a repository
 COMMIT = re.compile(r"[0-9a-f]{40}")
-NUMBERED = re.compile(r"(.*)-(\d{5})-of-(\d{5})(.*)")
-MARK, LEAST_BYTES = b"PAR1", 12  # at both ends, and the length of what is told before the last one
 SPLIT_FIRST = re.compile(rf"({'|'.join(SPLIT_NAMES)})([-_.].*)?", re.IGNORECASE)
 Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?$")]
 
@@ -71,8 +69,8 @@ class HuggingFace:
         root = desk.mirror / self.repository / str(self.revision)
         found = {str(path.relative_to(root)): path for path in sorted(root.rglob("*")) if path.is_file()}
         found = {name: path for name, path in found.items() if self._wanted(name)}
-        wrong = [f"{name} isn't a whole Parquet file" for name, path in found.items() if not _is_parquet(path)]
-        wrong += [f"{name} is missing" for name in _gaps(found) if self._wanted(name)]
+        wrong = [f"{name} isn't a whole Parquet file" for name, path in found.items() if not is_whole(path)]
+        wrong += [f"{name} is missing" for name in gaps(found) if self._wanted(name)]
         if wrong:
             raise DataError(
                 f"The mirror's files aren't the data set: {listed(wrong, 5)}", where=str(root),
@@ -155,29 +153,6 @@ class HuggingFace:
         if published is None:
             _check_blob(target, sibling)
         return digest
-
-
-def _is_parquet(path: Path) -> bool:
-    """Tell by its first and last bytes whether a file is Parquet, and not cut."""
-    if path.stat().st_size < LEAST_BYTES:
-        return False
-    with path.open("rb") as file:
-        begin = file.read(len(MARK))
-        file.seek(-len(MARK), os.SEEK_END)
-        return begin == file.read() == MARK
-
-
-def _gaps(names: Iterable[str]) -> list[str]:
-    """Return the names that numbered ones, as train-00000-of-00005.parquet, say are there too, and aren't."""
-    there: dict[tuple[str, str], dict[int, str]] = {}
-    for found in filter(None, map(NUMBERED.fullmatch, names)):
-        there.setdefault((found[1], found[3]), {})[int(found[2])] = found[4]
-    return [
-        f"{prefix}-{number:05}-of-{count}{next(iter(rests.values()))}"
-        for (prefix, count), rests in there.items()
-        for number in range(int(count))
-        if number not in rests
-    ]
 
 
 def _endpoint() -> str:
