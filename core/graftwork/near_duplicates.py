@@ -31,11 +31,16 @@ Hashes = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class LookAlike:
-    """An image, and the training image that it resembles most, by their numbers among all images."""
+    """An image, and the training image that it resembles most, by their numbers among all images.
+
+    The names are what people call them, where images have names.
+    """
 
     image: int
     train: int
     correlation: float  # of their small versions, 1 for the same picture
+    image_name: str = ""
+    train_name: str = ""
 
 
 def look_alikes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -75,6 +76,7 @@ class ImageFolder:
                 "ignored_extensions": _ignored(path),
                 "remarks": inspected.remarks,
             },
+            names=_Names(files, path),
         )
 
     def survey(self, path: Path) -> Survey:
@@ -83,6 +85,17 @@ class ImageFolder:
         classes = _class_names(found, path)
         splits, labels = [e.split for e in found], [classes.index(e.label) for e in found]
         return survey_of_pictures("image_folder", classes, splits, labels, [entry.file for entry in found])
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What the images are called: their paths in the folder, made when they are gone through."""
+
+    files: list[Path]
+    root: Path
+
+    def __iter__(self) -> Iterator[str]:
+        return (_printable(file.relative_to(self.root)) for file in self.files)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -68,7 +68,8 @@ class Table:
         sources = [entry.source for entry in good if not isinstance(entry.source, str)]
         told = {"skipped": failures, "remarks": inspected.remarks}
         origin = {"file": self.file or path.name, "rows": len(found), **told}
-        return RawImages(EncodedImages(sources, image), labels, classes, _splits(good, path), origin)
+        names_of_rows = _Names([entry.row for entry in good])
+        return RawImages(EncodedImages(sources, image), labels, classes, _splits(good, path), origin, names_of_rows)
 
     def survey(self, path: Path) -> Survey:
         """Count all pictures, and look at the headers of some."""
@@ -103,6 +104,16 @@ class Table:
                 fix="name as path the folder that holds both the table and its pictures",
             )  # fmt: skip
         return root
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What the pictures are called: the path that their row names, or the row."""
+
+    rows: Sequence[Row]
+
+    def __iter__(self) -> Iterator[str]:
+        return (row.picture if isinstance(row.picture, str) else f"row {row.place}" for row in self.rows)
 
 
 class _Outside(str):

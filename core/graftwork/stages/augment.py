@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def augment(context: Context, data: str) -> None:
     _draw_samples(context, settings, raw.images, splits.train, layout.samples(data))
     card |= {
         "splits": counts, "duplicates_dropped": len(splits.dropped),
-        "near_duplicates": _look_alikes(seen.small, splits, part["comparing"]), "mean": mean, "std": std,
+        "near_duplicates": _look_alikes(seen.small, splits, raw.names, part["comparing"]), "mean": mean, "std": std,
         "image": context.settings.image_of(data).model_dump(), "local_code": _local_code(context, settings),
         "augmentation": [use.model_dump(mode="json") for use in settings.augmentation],
     }  # fmt: skip
@@ -74,11 +74,13 @@ def _save_splits(folders: Mapping[str, Path], raw: RawImages, splits: Splits, pa
         part[name].finish()
 
 
-def _look_alikes(images: Images, splits: Splits, progress: Progress) -> dict[str, Any]:
+def _look_alikes(
+    images: Images, splits: Splits, names: Iterable[str] | None, progress: Progress
+) -> dict[str, Any]:  # fmt: skip
     """Return for the card what looks alike across splits; nothing of images of one pixel."""
     held = {"validation": splits.validation, "test": splits.test} if images.shape[2:] != (1, 1) else {}
     return {
-        name: LookAlikes.of(look_alikes(images, numbers, splits.train, progress)).as_json()
+        name: LookAlikes.of(look_alikes(images, numbers, splits.train, progress), names).as_json()
         for name, numbers in held.items()
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graftwork.files import atomic_folder, read_json, write_json
+from graftwork.image_names import stored_names, write_names
 from graftwork.images import RawImages
 from graftwork.progress import Progress, parts
 from graftwork.settings import ImageFormat
@@ -19,7 +20,8 @@ from graftwork.storage import choose_storage, decoded_bytes, load_images, save_i
 
 
 def fetch(context: Context, data: str) -> None:
-    """Read the data set `data` into data/raw: its images as they are stored, labels.npy, split.npy, card.json.
+    """Read the data set `data` into data/raw: its images as they are stored, labels.npy, split.npy, card.json, and
+    names.jsonl where images have names.
 
     Images are images.npy (N, C, H, W), or images.bin with offsets.npy; never more than a few of them are in memory,
     unless the plugin read them all. Raises Interrupted when asked to stop.
@@ -37,6 +39,8 @@ def fetch(context: Context, data: str) -> None:
         np.save(folder / "labels.npy", raw.labels.astype(np.int64), allow_pickle=False)
         if raw.split is not None:
             np.save(folder / "split.npy", raw.split.astype("U10"), allow_pickle=False)
+        if raw.names is not None:
+            write_names(folder, raw.names)
         write_json(folder / "card.json", _card(raw, chosen.dataset.name, chosen.path, storage))
     way = "stored as arrays of" if storage == "arrays" else "stored encoded; as arrays they would take"
     stored = f"{way} {decoded_bytes(raw.images, image) / 2**20:,.1f} MiB"
@@ -59,6 +63,7 @@ def load_raw(folder: Path) -> tuple[RawImages, dict[str, Any]]:
         labels=np.load(folder / "labels.npy", allow_pickle=False),
         classes=tuple(card["classes"]),
         split=np.load(split, allow_pickle=False) if split.exists() else None,
+        names=stored_names(folder),
     )
     return raw, card
 
