@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from graftwork.decoding import THREADS, decode, quietly, remark
 from graftwork.progress import Progress, Quiet, Tally
 from graftwork.settings import ImageFormat
 
-AT_ONCE = 256  # pictures that the threads are given: all at once would take 2 kB for each, and their bytes if read
+AT_ONCE = 256  # pictures that the threads are given: all at once would take 2 kB for each
 
 
 @dataclass(frozen=True)
@@ -25,21 +24,22 @@ class Inspection:
 
 
 def inspect(
-    sources: Iterable[Path | bytes | str],
+    source: Callable[[int], Path | bytes | str],
     count: int,
     image: ImageFormat,
     progress: Progress = Quiet(),  # noqa: B008  # it has no state
 ) -> Inspection:
-    """Decode each of `count` pictures once, some at a time; a text in one's place says why it isn't there.
+    """Decode each of `count` pictures once, as `source` gives them by number; a text says why one isn't there.
 
     Raises Interrupted when asked to stop.
     """
     faults: list[str] = []
     remarks: Counter[str] = Counter()
-    tally, left = Tally(progress, count, "pictures"), iter(sources)
+    tally = Tally(progress, count, "pictures")
     with quietly(), ThreadPoolExecutor(THREADS) as pool:
-        while some := list(islice(left, AT_ONCE)):
-            for fault, left_out in pool.map(lambda source: _inspected(source, image), some):
+        for start in range(0, count, AT_ONCE):
+            some = range(start, min(start + AT_ONCE, count))
+            for fault, left_out in pool.map(lambda number: _inspected(source(number), image), some):
                 faults.append(fault)
                 remarks.update([left_out] if left_out else ())
                 tally.count(1)

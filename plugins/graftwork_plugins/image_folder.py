@@ -49,7 +49,7 @@ class ImageFolder:
         require_picture_format(image, str(path))
         found = _scan(path)
         classes = _class_names(found, path)
-        inspected = inspect((entry.file for entry in found), len(found), image, progress)
+        inspected = inspect(lambda number: found[number].file, len(found), image, progress)
         faults = inspected.faults
         failures = [
             f"{_printable(e.file.relative_to(path))}: {fault}" for e, fault in zip(found, faults, strict=True) if fault

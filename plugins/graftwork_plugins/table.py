@@ -17,6 +17,7 @@ from graftwork.encoded_images import EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.inspection import inspect
+from graftwork.parquet_pictures import Embedded
 from graftwork.picture_tables import Columns, PictureTable, Row, picture_tables, table_alone
 from graftwork.progress import Progress, Quiet
 from graftwork.settings import ImageFormat
@@ -54,7 +55,7 @@ class Table:
         """
         require_picture_format(image, str(path))
         found, names = self._find(path)
-        inspected = inspect((entry.source for entry in found), len(found), image, progress)
+        inspected = inspect(lambda number: _read(found[number].source), len(found), image, progress)
         faults = inspected.faults
         failures = [f"{entry.row.place}: {fault}" for entry, fault in zip(found, faults, strict=True) if fault]
         if failures and (self.unreadable == "fail" or len(failures) == len(found)):
@@ -65,7 +66,7 @@ class Table:
             )  # fmt: skip
         good = [entry for entry, fault in zip(found, faults, strict=True) if not fault]
         labels, classes = _labels([entry.row for entry in good], names, path)
-        sources = [entry.source for entry in good if not isinstance(entry.source, str)]
+        sources = _Pictures([entry.source for entry in good if not isinstance(entry.source, str)])
         told = {"skipped": failures, "remarks": inspected.remarks}
         origin = {"file": self.file or path.name, "rows": len(found), **told}
         names_of_rows = _Names([entry.row for entry in good])
@@ -77,7 +78,7 @@ class Table:
         labels, classes = _labels([entry.row for entry in found], names, path)
         split = _splits(found, path)
         splits = [""] * len(found) if split is None else split.tolist()
-        sources = [entry.source for entry in found if not isinstance(entry.source, str)]
+        sources = _Pictures([entry.source for entry in found if not isinstance(entry.source, str)])
         return survey_of_pictures("table", classes, splits, labels.tolist(), sources)
 
     def _find(self, path: Path) -> tuple[list[_Entry], tuple[str, ...] | None]:
@@ -116,22 +117,40 @@ class _Names:
         return (row.picture if isinstance(row.picture, str) else f"row {row.place}" for row in self.rows)
 
 
+@dataclass(frozen=True)
+class _Pictures:
+    """Pictures whose bytes are read when they are asked for."""
+
+    places: Sequence[Path | Embedded]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, number: int) -> Path | bytes:
+        place = self.places[number]
+        return place.read() if isinstance(place, Embedded) else place
+
+
 class _Outside(str):
     """A path that leads out of the folder: never skipped."""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    row: Row  # without its bytes
-    source: Path | bytes | str  # the file, its bytes, or why there is neither
+    row: Row
+    source: Path | Embedded | str  # the file, where its bytes are, or why there is neither
 
 
 def _entry(row: Row, root: Path, inside: Path) -> _Entry:
     if not row.picture:
         return _Entry(row, "no picture")
-    if isinstance(row.picture, bytes):
+    if isinstance(row.picture, Embedded):
         return _Entry(replace(row, picture=None), row.picture)
     return _Entry(row, _file(row.picture, root, inside))
+
+
+def _read(source: Path | Embedded | str) -> Path | bytes | str:
+    return source.read() if isinstance(source, Embedded) else source
 
 
 def _splits(found: Sequence[_Entry], path: Path) -> NDArray[np.str_] | None:

@@ -83,7 +83,7 @@ def test_what_decoding_leaves_out_is_counted_and_nothing_else(tmp_path: Path) ->
     plain = [jpeg, tmp_path / "a.jpg", stored(frames[0], "gif"), stored(frames[0], "png")]
     assert all((pixels(source) == 40).all() for source in [*plain, *cut])
     sources = [*plain, *cut, animated, stored(deep, "png"), b"cut", "not there"]
-    found = inspect(iter(sources), len(sources), GREY)
+    found = inspect(sources.__getitem__, len(sources), GREY)
     assert found.remarks == {
         "that end before their end marker": 2,
         "animated, of which the first frame is read": 1,
