@@ -14,6 +14,7 @@ from graftwork.images import Pixels
 from graftwork.vectors import vector_statistics
 
 Sums = NDArray[np.int64]
+ONE_LEVEL = round(1 / 255, 6)  # of 256, scaled to 0…1
 
 
 def statistics(parts: Iterable[NDArray[Any]]) -> tuple[list[float], list[float]]:
@@ -42,14 +43,17 @@ def channel_sums(images: Pixels) -> Sums:
 def from_sums(total: Sums, pixels: int) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation per channel, of values scaled to 0…1, from sums (C, 2) over so many pixels.
 
-    Raises DataError where a channel has one value alone.
+    A channel that is constant in training, or all but, gets the deviation of one level, as a vector's feature does: but
+    for rounding it becomes zero, and is not blown up where a test value differs. Raises DataError where all are
+    constant.
     """
     # Python's own integers: the products don't fit into 64 bits
     mean = [values / pixels for values, _ in total.tolist()]
     std = [sqrt(pixels * squares - values**2) / pixels for values, squares in total.tolist()]
-    if not all(std):
+    if not any(std):
         raise DataError(
             "All training images are of one flat colour", expected="images that differ",
             fix="look at the files: are they what they should be?",
         )  # fmt: skip
-    return (np.array(mean) / 255).round(6).tolist(), (np.array(std) / 255).round(6).tolist()
+    rounded = (np.array(std) / 255).round(6)
+    return (np.array(mean) / 255).round(6).tolist(), np.where(rounded == 0, ONE_LEVEL, rounded).tolist()

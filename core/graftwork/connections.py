@@ -9,9 +9,10 @@ from ipaddress import ip_address
 
 import httpx
 
-from graftwork.addresses import addresses_of, parsed, proxy_of, require_public, shown
+from graftwork.addresses import UnresolvedError, addresses_of, parsed, proxy_of, require_public, shown
 from graftwork.errors import DataError
-from graftwork.remote import Errand, Patience
+from graftwork.remote import Errand, Patience, Remote
+from graftwork.secrets import veiled
 
 MOST_REDIRECTS = 5
 
@@ -22,15 +23,28 @@ def opened(errand: Errand, headers: Mapping[str, str]) -> Iterator[httpx.Respons
 
     A bearer token goes to the URL's own host only, and only through TLS.
     """
-    hops = [parsed(errand.remote.url)]
-    while True:
-        sent = {**headers, **_credentials(hops, errand.remote.token)}
-        with ExitStack() as stack:
-            response = stack.enter_context(_answer(hops[-1], sent, errand.patience, errand.allow_private))
-            if not response.has_redirect_location:
-                yield response
-                return
-            hops.append(_next_hop(hops, response.headers["location"]))
+    with _veiled(errand.remote):
+        hops = [parsed(errand.remote.asked)]
+        while True:
+            sent = {**headers, **_credentials(hops, errand.remote.token)}
+            with ExitStack() as stack:
+                response = stack.enter_context(_answer(hops[-1], sent, errand.patience, errand.allow_private))
+                if not response.has_redirect_location:
+                    yield response
+                    return
+                hops.append(_next_hop(hops, response.headers["location"]))
+
+
+@contextmanager
+def _veiled(remote: Remote) -> Iterator[None]:
+    """Let errors name the secrets of a URL and of those it leads to, in place of their values."""
+    try:
+        yield
+    except UnresolvedError as error:
+        raise UnresolvedError(veiled(str(error), remote.url)) from None
+    except DataError as error:
+        texts = {label: veiled(getattr(error, label), remote.url) for label in ("where", "expected", "fix")}
+        raise DataError(veiled(error.what, remote.url), **texts) from None
 
 
 def _credentials(hops: list[httpx.URL], token: str | None) -> dict[str, str]:

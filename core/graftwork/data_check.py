@@ -81,7 +81,7 @@ def _row(data: PreparedData) -> dict[str, str]:
 
 
 def _told(data: PreparedData) -> list[str]:
-    """Return a data set's warnings, its classes by split, and the first files that could not be read."""
+    """Return a data set's warnings, its classes by split, the first look-alikes and files that could not be read."""
     parts = [f"- {escaped(warning)}" for warning in data.warnings()]
     parts = ["\n".join(parts)] if parts else []
     rows = [
@@ -91,6 +91,10 @@ def _told(data: PreparedData) -> list[str]:
     parts.append(table(rows))
     if len(data.classes) > MOST_CLASSES:
         parts.append(f"and {len(data.classes) - MOST_CLASSES:,} more classes, in card.json")
+    alike = [one for found in data.look_alikes.values() for one in found.first]
+    if alike:
+        pairs = [(one.image_name or f"number {one.image}", one.train_name or f"number {one.train}") for one in alike]
+        parts.append("\n".join(f"- {as_code(image)} looks like {as_code(train)} in training" for image, train in pairs))
     if data.skipped:
         parts.append("\n".join(f"- {as_code(file)}" for file in data.skipped[:MOST_SHOWN]))
     if data.ignored:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from graftwork.errors import SettingsError
 from graftwork.images import Pixels
@@ -28,11 +26,12 @@ JPEG_BEGIN, JPEG_END, TAIL_BYTES = b"\xff\xd8", b"\xff\xd9", 1 << 16
 def decode(source: Path | bytes, image: ImageFormat) -> Pixels | str:
     """Return pixels (C, H, W), the centre square resized; or why the picture can't be read.
 
-    Turned as its EXIF says, on white where it is transparent, the first frame, the upper 8 of 16 bits. A JPEG is
-    decoded at 2 to 4 times the size, where it is larger (its blocks scaled by 1/2, 1/4 or 1/8), and without its colours
-    where grey is asked for; an antialiased bicubic resize follows. Training, evaluation and `predict` all see these
-    very pixels. The number of pixels is read from the header and capped before any is decoded. A JPEG that lacks
-    nothing but its end marker is read. Call it in `quietly`.
+    Turned as its EXIF says, on white where it is transparent, the first frame, the upper 8 of 16 bits; 32 bits have no
+    range of their own, so that nobody knows what is black and what white: they aren't read. A JPEG is decoded at 2 to 4
+    times the size, where it is larger (its blocks scaled by 1/2, 1/4 or 1/8), and without its colours where grey is
+    asked for; an antialiased bicubic resize follows. Training, evaluation and `predict` all see these very pixels. The
+    number of pixels is read from the header and capped before any is decoded. A JPEG that lacks nothing but its end
+    marker is read. Call it in `quietly`.
     """
     try:
         return _pixels(source, image)
@@ -78,16 +77,24 @@ def remark(source: Path | bytes) -> str:
     with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=FORMATS) as opened:
         if opened.format == "JPEG":
             return "" if JPEG_END in _tail(source) else "that end before their end marker"
-        if opened.mode == "I" or opened.mode.startswith("I;16"):
+        if _is_deep(opened):
             return "of 16 bits, of which 8 are read"
-        return "animated, of which the first frame is read" if getattr(opened, "is_animated", False) else ""
+        try:
+            return "animated, of which the first frame is read" if getattr(opened, "is_animated", False) else ""
+        except Exception:  # of a GIF, what follows the first frame is looked at here for the first time
+            return "damaged behind their first frame, which is read"
 
 
-def remarks(sources: Iterable[Path | bytes]) -> dict[str, int]:
-    """Count the remarks on pictures that can be read."""
-    with quietly(), ThreadPoolExecutor(THREADS) as pool:
-        found = Counter(filter(None, pool.map(remark, sources)))
-    return dict(sorted(found.items()))
+def _is_deep(opened: Image.Image) -> bool:
+    """Tell from the header, before pixels are loaded, whether a channel has more bits than the 8 that are read.
+
+    Colours of 16 bits have the mode of those of 8.
+    """
+    if isinstance(opened, TiffImagePlugin.TiffImageFile):
+        return bool(max(opened.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8)
+    return opened.format == "PNG" and (
+        opened.mode.startswith("I") or any(";16" in str(tile[3]) for tile in getattr(opened, "tile", ()))
+    )
 
 
 def _tail(source: Path | bytes) -> bytes:
@@ -99,6 +106,7 @@ def _tail(source: Path | bytes) -> bytes:
         return file.read()
 
 
+UNKNOWN_RANGE = "have no known range: store 8 or 16 bits"
 GREY_MODES = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L")
 
 
@@ -132,6 +140,7 @@ def quietly() -> Iterator[None]:
 
 
 def _to_channels(image: Image.Image, channels: int) -> Image.Image:
+    _require_range(image)
     if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits: keep the upper half, not the lower
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
@@ -140,3 +149,14 @@ def _to_channels(image: Image.Image, channels: int) -> Image.Image:
         image = Image.alpha_composite(white, image)
     mode = "L" if channels == 1 else "RGB"
     return image if image.mode == mode else image.convert(mode)  # `convert` would copy
+
+
+def _require_range(image: Image.Image) -> None:
+    """Raise ValueError for values of 32 bits of which it can't be told that they are 16 bits in wider cells."""
+    if image.mode == "F":
+        raise ValueError(f"32-bit floating-point pixels {UNKNOWN_RANGE}")
+    if image.mode == "I" and image.format != "PNG":  # some versions of Pillow open a grey PNG of 16 bits so
+        values = np.asarray(image)
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > 0xFFFF or 0 < high < 256:
+            raise ValueError(f"32-bit pixels, here of {low} to {high}, {UNKNOWN_RANGE}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,7 +48,8 @@ class RawImages:
     Pictures are uint8, of any size; where they don't fit into memory `EncodedImages`, of the format that was asked for.
     Vectors are float32, (N, features, 1, 1).
     `split` is None, or holds for each image "train", "validation" or "test" where the dataset itself says so.
-    `origin` describes where the data is from, as JSON: licence, URL, what was skipped.
+    `origin` describes where the data is from, as JSON: licence, URL, what was skipped. `names` are what people call the
+    images, in their order – files within the data, rows of a table –, and may be gone through more than once.
     """
 
     images: Images
@@ -56,6 +57,7 @@ class RawImages:
     classes: tuple[str, ...]
     split: NDArray[np.str_] | None = None
     origin: dict[str, Any] = field(default_factory=dict)
+    names: Iterable[str] | None = None
 
     def check(self, where: str) -> None:
         """Raise DataError unless images are of a known kind, labels in range, and two classes have an image each."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from graftwork.images import Batches, Images, Indices, conform
+from graftwork.progress import Progress, Quiet, Tally
 from graftwork.settings import ImageFormat
 
 CHUNK_BYTES = 2**22  # what is worked on at a time where not all shall be in memory
@@ -80,15 +81,26 @@ class LabelledArrays:
         return found.hexdigest()
 
 
-def write_array(path: Path, images: Images, indices: Indices, image: ImageFormat | None = None) -> None:
-    """Write some images, brought to a format, as .npy: a chunk at a time, the very bytes that np.save would write."""
+def write_array(
+    path: Path,
+    images: Images,
+    indices: Indices,
+    image: ImageFormat | None = None,
+    progress: Progress = Quiet(),  # noqa: B008  # it has no state
+) -> None:
+    """Write some images, brought to a format, as .npy: a chunk at a time, the very bytes that np.save would write.
+
+    Raises Interrupted when asked to stop.
+    """
     shape = images.shape[1:] if image is None else (image.channels, image.size, image.size)
+    tally = Tally(progress, len(indices), "images")
     described = {"descr": np.lib.format.dtype_to_descr(images.dtype), "fortran_order": False}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {**described, "shape": (len(indices), *shape)})
         for chunk in chunks(images, indices):
             pixels = images[chunk]
             file.write(np.ascontiguousarray(pixels if image is None else conform(pixels, image)).data)
+            tally.count(len(chunk))
 
 
 def chunks(images: Images, indices: Indices) -> Iterator[Indices]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from graftwork.channel_statistics import Sums, channel_sums, from_sums
 from graftwork.images import Images, Indices
 from graftwork.labelled_arrays import chunks
+from graftwork.progress import Progress, Quiet, Tally
 from graftwork.thumbnails import SIDE, thumbnails
 from graftwork.vectors import vector_statistics
 
@@ -32,18 +33,23 @@ class Look:
         return from_sums(self.sums[chosen].sum(axis=0), len(chosen) * self.pixels)
 
 
-def look(images: Images) -> Look:
-    """Go once through images (N, C, H, W), some at a time."""
+def look(
+    images: Images,
+    progress: Progress = Quiet(),  # noqa: B008  # it has no state
+) -> Look:
+    """Go once through images (N, C, H, W), some at a time. Raises Interrupted when asked to stop."""
     if images.dtype != np.uint8:
         return Look(digests(images), images, None, 1)
     found: list[bytes] = []
     small: list[NDArray[Any]] = []
     sums: list[Sums] = []
+    tally = Tally(progress, len(images), "images")
     for chunk in chunks(images, np.arange(len(images))):
         pixels = images[chunk]
         found += map(_digest, pixels)
         small.append(thumbnails(pixels, np.arange(len(pixels)), SIDE))
         sums.append(channel_sums(pixels))
+        tally.count(len(chunk))
     height, width = images.shape[2:]
     return Look(found, np.concatenate(small), np.concatenate(sums), height * width)
 

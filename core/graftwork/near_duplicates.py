@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graftwork.images import Images, Indices
+from graftwork.progress import Progress, Quiet, Tally
 from graftwork.thumbnails import SIDE, thumbnails
 
 MOST_BITS = 4  # of 64 that may differ
@@ -30,23 +31,34 @@ Hashes = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class LookAlike:
-    """An image, and the training image that it resembles most, by their numbers among all images."""
+    """An image, and the training image that it resembles most, by their numbers among all images.
+
+    The names are what people call them, where images have names.
+    """
 
     image: int
     train: int
     correlation: float  # of their small versions, 1 for the same picture
+    image_name: str = ""
+    train_name: str = ""
 
 
-def look_alikes(images: Images, held: Indices, train: Indices) -> list[LookAlike]:
+def look_alikes(
+    images: Images,
+    held: Indices,
+    train: Indices,
+    progress: Progress = Quiet(),  # noqa: B008  # it has no state
+) -> list[LookAlike]:
     """Return those of `held` that look like one of `train`, the most alike first; none where images are one pixel.
 
-    Changes of size, brightness and compression are seen through; shifts, crops and mirror images aren't.
+    Changes of size, brightness and compression are seen through; shifts, crops and mirror images aren't. Raises
+    Interrupted when asked to stop.
     """
     if images.shape[2:] == (1, 1):
         return []
     shown, known = (thumbnails(images, numbers, SIDE) for numbers in (held, train))
     best: dict[int, LookAlike] = {}
-    for place, other in _candidates(phash(shown), phash(known)):
+    for place, other in _candidates(phash(shown), phash(known), progress):
         for index, match, likeness in zip(place, other, _correlation(shown[place], known[other]), strict=True):
             found = LookAlike(int(held[index]), int(train[match]), round(float(likeness), 3))
             if found.correlation >= LEAST_CORRELATION:
@@ -73,9 +85,9 @@ def _cosines(size: int) -> NDArray[np.float64]:
     return cosines
 
 
-def _candidates(shown: Hashes, known: Hashes) -> Iterator[tuple[Indices, Indices]]:
+def _candidates(shown: Hashes, known: Hashes, progress: Progress) -> Iterator[tuple[Indices, Indices]]:
     """Yield places of hashes that differ in few bits, some rows of `shown` at a time: every pair is compared."""
-    step = max(1, min(MOST_ROWS, CELLS // len(known)))
+    step, tally = max(1, min(MOST_ROWS, CELLS // len(known))), Tally(progress, len(shown), "images")
     for start in range(0, len(shown), step):
         differing = np.bitwise_count(shown[start : start + step, None] ^ known[None])
         rows, columns = np.nonzero(differing <= MOST_BITS)
@@ -83,6 +95,7 @@ def _candidates(shown: Hashes, known: Hashes) -> Iterator[tuple[Indices, Indices
         kept = rank < MOST_CANDIDATES
         if len(rows):
             yield rows[kept] + start, columns[kept]
+        tally.count(step)
 
 
 def _correlation(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float32]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ from numpy.typing import NDArray
 from graftwork.annotations import named
 from graftwork.errors import DataError, listed
 from graftwork.parquet_files import as_text, class_names, open_parquet
-from graftwork.text_tables import TextTable, read_rows, require_column, require_width, with_header
+from graftwork.text_tables import refuse_widths, require_column, table_rows
 
 ARRAYS = "vectors and labels, or x_train, y_train, x_test, y_test; optionally split, classes"
 Values = NDArray[np.float64]
@@ -36,25 +40,48 @@ def read_text(path: Path, label: str | None, split: str | None, header: bool | N
 
     Raises DataError for a cell that isn't a number, with its row and column.
     """
-    numbers, rows = read_rows(path)
-    if header or (header is None and (label or split or _has_header(path, rows))):
-        table = with_header(path, numbers, rows)
+    rows = table_rows(path)
+    first = next(rows)
+    if header or (header is None and (label or split or _has_header(path, first[1]))):
+        columns = tuple(name.strip() for name in first[1])
     else:
-        require_width(path, numbers, rows, len(rows[0]))
-        table = TextTable(path, tuple(str(index + 1) for index in range(len(rows[0]))), rows, numbers)
-    label, split = _roles(table.columns, label, split, path)
-    features = tuple(name for name in table.columns if name not in (label, split))
-    places = [table.columns.index(name) for name in features]
-    values = np.array(
-        [[_number(row[place]) for place in places] for row in table.rows], dtype=np.float64
-    ).reshape(len(table.rows), len(features))  # fmt: skip
-    wrong = [
-        f"row {table.numbers[row]}, column {features[column]!r} holds {table.rows[row][places[column]][:40]!r}"
-        for row, column in np.argwhere(~np.isfinite(values))
-    ]
+        columns, rows = tuple(str(index + 1) for index in range(len(first[1]))), chain([first], rows)
+    label, split = _roles(columns, label, split, path)
+    return _read_cells(path, columns, label, split, rows)
+
+
+def _read_cells(
+    path: Path, columns: tuple[str, ...], label: str, split: str | None, rows: Iterable[tuple[int, list[str]]]
+) -> NumberTable:
+    """Take each row as it is read: of its text, no more is kept than label and split."""
+    features = tuple(name for name in columns if name not in (label, split))
+    places = [columns.index(name) for name in features]
+    values, widths = array("d"), Counter[int]()
+    wide: list[str] = []
+    wrong: list[str] = []
+    kept: list[tuple[int, str, str]] = []
+    for number, row in rows:
+        widths[len(row)] += 1
+        if len(row) != len(columns):
+            wide.append(f"{number} ({len(row)})")
+            continue
+        found = [_number(row[place]) for place in places]
+        if not all(map(isfinite, found)):
+            texts = ((name, row[place]) for name, place in zip(features, places, strict=True))
+            wrong += [_cell(number, *text) for text, value in zip(texts, found, strict=True) if not isfinite(value)]
+        values.extend(found)
+        kept.append((number, row[columns.index(label)], row[columns.index(split)] if split else ""))
+    refuse_widths(path, wide, widths, len(columns))
+    if not kept:
+        raise DataError("The table has a header and no rows", where=str(path), fix="is it the right file?")
     _refuse(wrong, path)
-    splits = table.column(split) if split else None
-    return NumberTable(features, values, table.column(label), splits, table.numbers)
+    numbers, labels, splits = (list(column) for column in zip(*kept, strict=True))
+    table = np.frombuffer(values, dtype=np.float64) if values else np.empty(0)
+    return NumberTable(features, table.reshape(len(kept), len(features)), labels, splits if split else None, numbers)
+
+
+def _cell(number: int, column: str, text: str) -> str:
+    return f"row {number}, column {column!r} holds {text[:40]!r}"
 
 
 def read_parquet(path: Path, label: str | None, split: str | None) -> NumberTable:
@@ -95,20 +122,20 @@ def read_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> NumberTable:
     return NumberTable(features, values.astype(np.float64), texts, splits, rows, classes)
 
 
-def _has_header(path: Path, rows: list[list[str]]) -> bool:
+def _has_header(path: Path, first: list[str]) -> bool:
     """Tell whether the first row names columns. Raises DataError where that can't be told.
 
     It does where none of its cells is a number, and does not where all but a label and a split are; names such as
     0, 1, 2 could be either.
     """
-    numeric = [not np.isnan(_number(cell)) for cell in rows[0]]
-    counted = [cell.strip() for cell, number in zip(rows[0], numeric, strict=True) if number]
+    numeric = [not np.isnan(_number(cell)) for cell in first]
+    counted = [cell.strip() for cell, number in zip(first, numeric, strict=True) if number]
     if not counted:
         return True
-    if len(counted) >= len(rows[0]) - 2 and counted not in _counts(len(counted)):
+    if len(counted) >= len(first) - 2 and counted not in _counts(len(counted)):
         return False
     raise DataError(
-        f"It can't be told whether row 1 names the columns: {listed(map(repr, rows[0]), 8)}", where=str(path),
+        f"It can't be told whether row 1 names the columns: {listed(map(repr, first), 8)}", where=str(path),
         fix="say so: dataset: {vectors: {header: true}}, or false",
     )  # fmt: skip
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from graftwork.errors import DataError, SettingsError
 
+BUFFER_BYTES = 2**20  # without a buffer, a row group's column is read whole before its first row comes
+
 
 @contextmanager
 def open_parquet(path: Path) -> Iterator[Any]:
@@ -23,7 +25,7 @@ def open_parquet(path: Path) -> Iterator[Any]:
             fix="pip install 'graftwork[parquet]'",
         ) from None  # fmt: skip
     try:
-        with pyarrow.parquet.ParquetFile(path) as opened:
+        with pyarrow.parquet.ParquetFile(path, buffer_size=BUFFER_BYTES) as opened:
             yield opened
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0]

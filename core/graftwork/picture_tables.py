@@ -11,12 +11,13 @@ from typing import Any
 from graftwork.annotations import SPLIT_NAMES, named
 from graftwork.errors import DataError, listed
 from graftwork.parquet_files import as_text, class_names, holds_bytes, open_parquet
+from graftwork.parquet_pictures import Embedded, ParquetPictures, picture_of
 from graftwork.text_tables import DELIMITERS, read_table, require_column
 
 SUFFIXES = (*DELIMITERS, ".parquet")
 LAYOUT = "a folder with one table, .csv, .tsv or .parquet, or with train-*.parquet, test-*.parquet and so on"
 IN_FOLDER = re.compile(rf"({'|'.join(SPLIT_NAMES)})([-_.].*)?", re.IGNORECASE)
-ROWS_AT_ONCE = 512  # of a Parquet file with pictures in it
+ROWS_AT_ONCE = 64  # of a Parquet file with pictures in it
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,10 @@ class Columns:
 
 @dataclass(frozen=True)
 class Row:
-    """One picture: its file or its bytes, and what the table says of it."""
+    """One picture: its file or its place in this one, and what the table says of it."""
 
     place: str  # for people: `train-0.parquet 17`
-    picture: str | bytes | None  # a path as it is written, or the bytes of the file
+    picture: str | Embedded | None  # a path as it is written, or where the bytes are
     label: str
     split: str  # as it is written; empty for none
 
@@ -79,13 +80,16 @@ class PictureTable:
                 require_column(name, names, self.path)
             classes, done = class_names(opened, columns.label), 0
             wanted = [name for name in (picture, columns.label, split) if name]
+            groups = range(opened.num_row_groups)
+            inside = ParquetPictures(self.path, picture, [opened.metadata.row_group(g).num_rows for g in groups])
             for batch in opened.iter_batches(ROWS_AT_ONCE, columns=wanted):
                 numbers = range(done + 1, done + 1 + len(batch))
                 cells = {name: batch.column(name).to_pylist() for name in wanted}
                 written = [as_text(label) for label in cells[columns.label]]
                 labels = named(written, classes, numbers, self.path)
                 splits = [as_text(text) for text in cells[split]] if split else None
-                yield numbers, [_picture(cell) for cell in cells[picture]], labels, splits
+                pictures = [_picture(cell, Embedded(inside, n)) for n, cell in enumerate(cells[picture], done)]
+                yield numbers, pictures, labels, splits
                 done += len(batch)
 
     def _picture_column(self, schema: Any, columns: Columns) -> str:
@@ -158,8 +162,7 @@ def _split_column(columns: Columns, names: Sequence[str]) -> str | None:
     return columns.split or ("split" if "split" in names else None)
 
 
-def _picture(cell: Any) -> str | bytes | None:
-    """Return what a cell holds: bytes, or a path; of Hugging Face's pair the bytes, if there are any."""
-    if isinstance(cell, dict):
-        cell = cell.get("bytes") or cell.get("path")
-    return cell if isinstance(cell, str | bytes) else None
+def _picture(cell: Any, place: Embedded) -> str | Embedded | None:
+    """Return the path in a cell, or of bytes, which aren't kept, the place."""
+    found = picture_of(cell)
+    return (place if found else None) if isinstance(found, bytes) else found

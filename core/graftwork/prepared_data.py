@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from graftwork.errors import listed
+from graftwork.image_names import names_of
 from graftwork.layout import SPLITS
 from graftwork.near_duplicates import LookAlike
 
@@ -22,9 +23,12 @@ class LookAlikes:
     first: tuple[LookAlike, ...]
 
     @classmethod
-    def of(cls, found: Sequence[LookAlike]) -> LookAlikes:
-        """Count them, and keep the first."""
-        return cls(len(found), tuple(found[:MOST_SHOWN]))
+    def of(cls, found: Sequence[LookAlike], names: Iterable[str] | None = None) -> LookAlikes:
+        """Count them, and keep the first, with the names that all images have, if any."""
+        first = found[:MOST_SHOWN]
+        told = names_of(names, (number for one in first for number in (one.image, one.train)))
+        named = (replace(one, image_name=told.get(one.image, ""), train_name=told.get(one.train, "")) for one in first)
+        return cls(len(found), tuple(named))
 
     @classmethod
     def from_json(cls, card: Mapping[str, Any]) -> LookAlikes:
@@ -32,8 +36,9 @@ class LookAlikes:
         return cls(card["count"], tuple(LookAlike(**one) for one in card["first"]))
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for the card."""
-        return {"count": self.count, "first": [asdict(one) for one in self.first]}
+        """Return it for the card, without names that aren't there."""
+        first = [{key: value for key, value in asdict(one).items() if value != ""} for one in self.first]
+        return {"count": self.count, "first": first}
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
+
+TELL_SECONDS = 2.0
 
 
 class Progress(Protocol):
@@ -65,3 +68,19 @@ def parts(whole: Progress, names: Iterable[str]) -> dict[str, Part]:
     names = list(names)
     done = [0.0] * len(names)
     return {name: Part(whole, done, index, f"{name}: ") for index, name in enumerate(names)}
+
+
+class Tally:
+    """Count what is done of so many things: a stop is heeded at each count, and work that takes longer is told of."""
+
+    def __init__(self, progress: Progress, total: int, what: str) -> None:
+        self._progress, self._total, self._what = progress, total, what
+        self._done, self._told_at = 0, time.monotonic()
+
+    def count(self, more: int) -> None:
+        """Count some more. Raises Interrupted when the run shall stop."""
+        self._progress.check()
+        self._done += more
+        if time.monotonic() - self._told_at >= TELL_SECONDS:
+            self._told_at = time.monotonic()
+            self._progress.advance(self._done / max(1, self._total), f"{self._done:,} of {self._total:,} {self._what}")

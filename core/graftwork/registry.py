@@ -82,7 +82,10 @@ class Registry:
         self._add("weights", name, factory)
 
     def dataset(self, name: str, factory: type) -> None:
-        """Offer a dataset: `load(path, image) -> RawImages`."""
+        """Offer a dataset: `load(path, image) -> RawImages`.
+
+        One that takes long has a third argument, `progress`, and asks its `check` whether to stop.
+        """
         self._add("dataset", name, factory)
 
     def selection(self, name: str, factory: type) -> None:

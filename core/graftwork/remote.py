@@ -7,22 +7,33 @@ from dataclasses import dataclass, field
 from graftwork.addresses import parsed, shown
 from graftwork.desk import Desk
 from graftwork.digests import Checksums
+from graftwork.secrets import url_with_secrets
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file elsewhere, the checksums published for it, and its names in the mirror beside the URL's last part."""
+    """A file elsewhere, the checksums published for it, and its names in the mirror beside the URL's last part.
+
+    Where `names_secrets`, `${NAME}` in the URL stands for that environment variable, which is put in when the file is
+    asked for. No other URL is looked through for such: whoever wrote it could ask for any variable.
+    """
 
     url: str
     sha256: str | None = None
     md5: str | None = None  # where nothing better was published: it tells damage, not malice
     names: tuple[str, ...] = ()
     token: str | None = field(default=None, repr=False)  # a bearer token; the URL's own host gets it, no other
+    names_secrets: bool = False
 
     @property
     def shown(self) -> str:
         """The URL as messages show it, without secrets."""
         return shown(self.url)
+
+    @property
+    def asked(self) -> str:
+        """The URL as it is sent, not to be shown. Raises DataError for an environment variable that isn't set."""
+        return url_with_secrets(self.url) if self.names_secrets else self.url
 
     @property
     def checksums(self) -> Checksums:

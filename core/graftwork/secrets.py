@@ -33,6 +33,18 @@ def url_with_secrets(url: str) -> str:
     return REFERENCE.sub(value, url)
 
 
+def veiled(text: str, url: str) -> str:
+    """Return a text in which the values that a URL's `${NAME}`s stand for, as they are or encoded, are named again.
+
+    A server may send them back, as where it redirects to.
+    """
+    for name in REFERENCE.findall(url):
+        value = os.environ.get(name, "")
+        for form in filter(None, (quote(value, safe=":"), quote(value), value)):
+            text = re.sub(re.escape(form), f"${{{name}}}", text, flags=re.IGNORECASE)  # hosts are in small letters
+    return text
+
+
 def without_secrets(text: str) -> str:
     """Return a text fit for messages: who logs in to its URLs, and how, is taken out."""
     return USERINFO.sub("…", text)

@@ -8,7 +8,8 @@ from itertools import islice
 
 import numpy as np
 
-from graftwork.errors import DataError, listed
+from graftwork.duplicates import without_duplicates
+from graftwork.errors import DataError
 from graftwork.images import Indices, Labels, RawImages
 from graftwork.looks import Look, digests
 from graftwork.selection import Selector
@@ -84,7 +85,9 @@ def _ordered_splits(
     test, train = _own_or_cut(raw, given, train, settings.test, "test", rng, where)
     validation, train = _own_or_cut(raw, given, train, settings.validation, "validation", rng, where)
     known = seen.digests if seen else digests(raw.images)
-    train, validation, dropped = _without_duplicates(known, settings, train, validation, test, where)
+    train, validation, dropped = without_duplicates(
+        known, raw.names, settings.duplicates, train, validation, test, where
+    )
     splits = Splits(np.sort(train), np.sort(validation), np.sort(test), dropped)
     return splits, selector.order(seen.small if seen else raw.images, raw.labels[train], train, rng)
 
@@ -171,24 +174,3 @@ def _check_classes(raw: RawImages, indices: Indices, name: str, where: str) -> N
         f"{name} set", where=where, expected="at least 3 images a class, one for each split",
         fix=f"add images to it, remove the class, or enlarge {name} in params.yaml",
     )  # fmt: skip
-
-
-def _without_duplicates(
-    known: Sequence[bytes], settings: DataSettings, train: Indices, validation: Indices, test: Indices, where: str
-) -> tuple[Indices, Indices, Indices]:
-    """Refuse, or take out of the training side, images that stand in two splits to the last pixel.
-
-    `known` are the digests of all images.
-    """
-    held = {known[number] for number in test}
-    keep_validation = np.array([known[number] not in held for number in validation], dtype=bool)
-    held.update(known[number] for number in validation)
-    keep_train = np.array([known[number] not in held for number in train], dtype=bool)
-    dropped = np.sort(np.concatenate([train[~keep_train], validation[~keep_validation]]))
-    if len(dropped) and settings.duplicates == "refuse":
-        raise DataError(
-            f"{len(dropped)} images stand in two splits, so the test would see what was trained on: "
-            f"numbers {listed(map(str, dropped), 5)}",
-            where=where, fix="remove them, or set duplicates: drop to leave them out of training",
-        )  # fmt: skip
-    return train[keep_train], validation[keep_validation], dropped

@@ -16,6 +16,7 @@ from graftwork.errors import SettingsError, StateError
 from graftwork.images import Images, Indices, LabelledImages, Labels, RawImages, conform
 from graftwork.labelled_arrays import LabelledArrays, write_array
 from graftwork.labelled_encoded import LabelledEncoded
+from graftwork.progress import Progress, Quiet
 from graftwork.settings import ImageFormat, Storage
 
 MOST_BYTES = 2**30  # as arrays; not a share of this machine's memory, so that every machine chooses alike
@@ -36,18 +37,25 @@ def decoded_bytes(images: Images, image: ImageFormat) -> int:
     return len(images) * image.channels * image.size**2 * images.dtype.itemsize
 
 
-def save_images(folder: Path, images: Images, image: ImageFormat, storage: Literal["arrays", "encoded"]) -> None:
+def save_images(
+    folder: Path,
+    images: Images,
+    image: ImageFormat,
+    storage: Literal["arrays", "encoded"],
+    progress: Progress = Quiet(),  # noqa: B008  # it has no state
+) -> None:
     """Write images, brought to a format, into an existing folder, few at a time.
 
-    Encoded ones keep their bytes; arrays that shall be encoded become PNG, which loses nothing.
+    Encoded ones keep their bytes; arrays that shall be encoded become PNG, which loses nothing. Raises Interrupted when
+    asked to stop.
     """
     if storage == "arrays":
-        write_array(folder / "images.npy", images, np.arange(len(images)), image)
+        write_array(folder / "images.npy", images, np.arange(len(images)), image, progress)
     elif isinstance(images, EncodedImages):
-        pack(folder, images)
+        pack(folder, images, progress)
     else:
         _require_pictures(images, image)
-        pack(folder, EncodedImages(_AsPng(images, image), image))
+        pack(folder, EncodedImages(_AsPng(images, image), image), progress)
 
 
 def load_images(folder: Path) -> Images:
@@ -58,13 +66,22 @@ def load_images(folder: Path) -> Images:
     return arrays
 
 
-def save_split(folder: Path, images: Images, labels: Labels, indices: Indices | None = None) -> None:
-    """Write one split, all images or those of some indices, into an existing folder, as they are stored already."""
+def save_split(
+    folder: Path,
+    images: Images,
+    labels: Labels,
+    indices: Indices | None = None,
+    progress: Progress = Quiet(),  # noqa: B008  # it has no state
+) -> None:
+    """Write one split, all images or those of some indices, into an existing folder, as they are stored already.
+
+    Raises Interrupted when asked to stop.
+    """
     indices = np.arange(len(labels)) if indices is None else indices
     if isinstance(images, EncodedImages):
-        pack(folder, images.take(indices))
+        pack(folder, images.take(indices), progress)
     else:
-        write_array(folder / "images.npy", images, indices)
+        write_array(folder / "images.npy", images, indices, progress=progress)
     np.save(folder / "labels.npy", labels[indices], allow_pickle=False)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from graftwork.decoding import header, quietly
+from graftwork.encoded_images import Sources
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.names import printable
@@ -125,12 +126,12 @@ def survey_of(dataset: str, raw: RawImages, path: Path) -> Survey:
 
 
 def survey_of_pictures(
-    dataset: str, classes: Sequence[str], splits: Sequence[str], labels: Sequence[int], sources: Sequence[Path | bytes]
+    dataset: str, classes: Sequence[str], splits: Sequence[str], labels: Sequence[int], sources: Sources
 ) -> Survey:  # fmt: skip
     """Return what labels tell, and the headers of some pictures; those that have none are passed over."""
-    some = sources[:: max(1, len(sources) // HEADERS)]
+    some = range(0, len(sources), max(1, len(sources) // HEADERS))
     with quietly():
-        headers = [told for source in some if (told := header(source))] or [(64, 3)]
+        headers = [told for number in some if (told := header(sources[number]))] or [(64, 3)]
     sides = sorted(side for side, _ in headers)
     counts, channels = counted(splits, labels, len(classes)), max(channels for _, channels in headers)
     return Survey(dataset, tuple(classes), counts, channels, (sides[0], sides[len(sides) // 2], sides[-1]))

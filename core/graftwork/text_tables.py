@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,35 +59,56 @@ def with_header(path: Path, numbers: list[int], rows: list[list[str]]) -> TextTa
 def require_width(path: Path, numbers: list[int], rows: list[list[str]], width: int) -> None:
     """Raise DataError unless each row has so many cells."""
     wrong = [f"{number} ({len(row)})" for number, row in zip(numbers, rows, strict=True) if len(row) != width]
-    usual = Counter(map(len, rows)).most_common(1)[0][0] if rows else width
+    refuse_widths(path, wrong, Counter(map(len, rows)), width)
+
+
+def refuse_widths(path: Path, wrong: Sequence[str], widths: Counter[int], width: int) -> None:
+    """Raise DataError for `wrong` rows, each told as `number (cells)`; `widths` counts the rows of each."""
+    usual = widths.most_common(1)[0][0] if widths else width
     fix = f"quote cells that hold {NAMES[DELIMITERS[path.suffix.lower()]]}, and fill in what is missing"
     refuse_rows(wrong, f"other than {width} cells{f' (most have {usual})' * (usual != width)}", str(path), fix)
 
 
 def read_rows(path: Path) -> tuple[list[int], list[list[str]]]:
-    """Return the rows that aren't empty, with their numbers in the file.
+    """Return all rows of `table_rows`, their numbers first."""
+    kept = list(table_rows(path))
+    return [number for number, _ in kept], [row for _, row in kept]
+
+
+def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that aren't empty, each after its number in the file, as they are read.
 
     The delimiter is the extension's. A byte-order mark is passed over; anything but UTF-8 is refused.
     """
+    empty = True
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for number, row in enumerate(csv.reader(file, delimiter=DELIMITERS[path.suffix.lower()], strict=True), 1):
+                if any(cell.strip() for cell in row):
+                    empty = False
+                    yield number, row
     except OSError as error:
         raise DataError(
             f"The table can't be read: {error.strerror}", where=str(path), fix="correct path in params.yaml"
         ) from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"The table isn't UTF-8: byte {error.object[error.start]:#04x} in line {line}", where=str(path),
-            expected="UTF-8, with or without a byte-order mark",
-            fix=f"iconv -f WINDOWS-1252 -t UTF-8 {path.name}, or whatever its encoding is",
-        ) from None  # fmt: skip
-    try:
-        delimiter = DELIMITERS[path.suffix.lower()]
-        found = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except UnicodeDecodeError:
+        raise _not_utf8(path) from None
     except csv.Error as error:
         raise DataError(f"The table can't be read: {error}", where=str(path), fix="mend its quotation marks") from None
-    kept = [(number, row) for number, row in enumerate(found, 1) if any(cell.strip() for cell in row)]
-    if not kept:
+    if empty:
         raise DataError("The table is empty", where=str(path), fix="is it the right file?")
-    return [number for number, _ in kept], [row for _, row in kept]
+
+
+def _not_utf8(path: Path) -> DataError:
+    """Return the error that tells the first wrong byte, which is looked for line by line."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return DataError(
+                    f"The table isn't UTF-8: byte {line[error.start]:#04x} in line {number}", where=str(path),
+                    expected="UTF-8, with or without a byte-order mark",
+                    fix=f"iconv -f WINDOWS-1252 -t UTF-8 {path.name}, or whatever its encoding is",
+                )  # fmt: skip
+    return DataError("The table changed while it was read", where=str(path), fix="run again")

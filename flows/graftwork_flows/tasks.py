@@ -200,7 +200,7 @@ class TaskProgress:
             require_reachable()
             if self._artifact is None:
                 key = "progress-" + self._stage.replace("@", "-").replace("_", "-")
-                self._artifact = create_progress_artifact(percent, key=key, description=f"Training in {self._stage}")
+                self._artifact = create_progress_artifact(percent, key=key, description=f"How far {self._stage} is")
             else:
                 update_progress_artifact(self._artifact, percent)
         except Exception as error:

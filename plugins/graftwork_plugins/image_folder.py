@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import unicodedata
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from graftwork.decoding import EXTENSIONS, THREADS, decode, quietly, remarks, require_picture_format
+from graftwork.decoding import EXTENSIONS, require_picture_format
 from graftwork.desk import TOLD
 from graftwork.encoded_images import EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
+from graftwork.inspection import inspect
+from graftwork.progress import Progress, Quiet
 from graftwork.settings import ImageFormat
 from graftwork.survey import Survey, survey_of_pictures
 
@@ -34,7 +36,12 @@ class ImageFolder:
 
     unreadable: Literal["fail", "skip"] = "fail"
 
-    def load(self, path: Path, image: ImageFormat) -> RawImages:
+    def load(
+        self,
+        path: Path,
+        image: ImageFormat,
+        progress: Progress = Quiet(),  # noqa: B008  # it has no state
+    ) -> RawImages:
         """Return the images, still encoded; each was decoded once, to see that it can be.
 
         Raises DataError for what a folder of images can't be.
@@ -42,8 +49,8 @@ class ImageFolder:
         require_picture_format(image, str(path))
         found = _scan(path)
         classes = _class_names(found, path)
-        with quietly(), ThreadPoolExecutor(THREADS) as pool:
-            faults = list(pool.map(lambda entry: _fault(entry.file, image), found))
+        inspected = inspect(lambda number: found[number].file, len(found), image, progress)
+        faults = inspected.faults
         failures = [
             f"{_printable(e.file.relative_to(path))}: {fault}" for e, fault in zip(found, faults, strict=True) if fault
         ]
@@ -67,8 +74,9 @@ class ImageFolder:
                 "folder": path.name,
                 "skipped": failures,
                 "ignored_extensions": _ignored(path),
-                "remarks": remarks(files),
+                "remarks": inspected.remarks,
             },
+            names=_Names(files, path),
         )
 
     def survey(self, path: Path) -> Survey:
@@ -79,10 +87,15 @@ class ImageFolder:
         return survey_of_pictures("image_folder", classes, splits, labels, [entry.file for entry in found])
 
 
-def _fault(file: Path, image: ImageFormat) -> str:
-    """Return why a file can't be read, or nothing; its pixels aren't kept."""
-    found = decode(file, image)
-    return found if isinstance(found, str) else ""
+@dataclass(frozen=True)
+class _Names:
+    """What the images are called: their paths in the folder, made when they are gone through."""
+
+    files: list[Path]
+    root: Path
+
+    def __iter__(self) -> Iterator[str]:
+        return (_printable(file.relative_to(self.root)) for file in self.files)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,11 +12,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from graftwork.annotations import classes_of, refuse_rows, require_distinct, splits_of
-from graftwork.decoding import THREADS, decode, quietly, remarks, require_picture_format
+from graftwork.decoding import require_picture_format
 from graftwork.encoded_images import EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
+from graftwork.inspection import inspect
+from graftwork.parquet_pictures import Embedded
 from graftwork.picture_tables import Columns, PictureTable, Row, picture_tables, table_alone
+from graftwork.progress import Progress, Quiet
 from graftwork.settings import ImageFormat
 from graftwork.survey import Survey, survey_of_pictures
 
@@ -41,15 +43,20 @@ class Table:
     root: str = "."
     unreadable: Literal["fail", "skip"] = "fail"
 
-    def load(self, path: Path, image: ImageFormat) -> RawImages:
+    def load(
+        self,
+        path: Path,
+        image: ImageFormat,
+        progress: Progress = Quiet(),  # noqa: B008  # it has no state
+    ) -> RawImages:
         """Return the pictures, still encoded; each was decoded once, to see that it can be.
 
         Raises DataError for what a table of pictures can't be.
         """
         require_picture_format(image, str(path))
         found, names = self._find(path)
-        with quietly(), ThreadPoolExecutor(THREADS) as pool:
-            faults = list(pool.map(lambda entry: _fault(entry, image), found))
+        inspected = inspect(lambda number: _read(found[number].source), len(found), image, progress)
+        faults = inspected.faults
         failures = [f"{entry.row.place}: {fault}" for entry, fault in zip(found, faults, strict=True) if fault]
         if failures and (self.unreadable == "fail" or len(failures) == len(found)):
             raise DataError(
@@ -59,9 +66,11 @@ class Table:
             )  # fmt: skip
         good = [entry for entry, fault in zip(found, faults, strict=True) if not fault]
         labels, classes = _labels([entry.row for entry in good], names, path)
-        sources = [entry.source for entry in good if not isinstance(entry.source, str)]
-        origin = {"file": self.file or path.name, "rows": len(found), "skipped": failures, "remarks": remarks(sources)}
-        return RawImages(EncodedImages(sources, image), labels, classes, _splits(good, path), origin)
+        sources = _Pictures([entry.source for entry in good if not isinstance(entry.source, str)])
+        told = {"skipped": failures, "remarks": inspected.remarks}
+        origin = {"file": self.file or path.name, "rows": len(found), **told}
+        names_of_rows = _Names([entry.row for entry in good])
+        return RawImages(EncodedImages(sources, image), labels, classes, _splits(good, path), origin, names_of_rows)
 
     def survey(self, path: Path) -> Survey:
         """Count all pictures, and look at the headers of some."""
@@ -69,7 +78,7 @@ class Table:
         labels, classes = _labels([entry.row for entry in found], names, path)
         split = _splits(found, path)
         splits = [""] * len(found) if split is None else split.tolist()
-        sources = [entry.source for entry in found if not isinstance(entry.source, str)]
+        sources = _Pictures([entry.source for entry in found if not isinstance(entry.source, str)])
         return survey_of_pictures("table", classes, splits, labels.tolist(), sources)
 
     def _find(self, path: Path) -> tuple[list[_Entry], tuple[str, ...] | None]:
@@ -98,28 +107,50 @@ class Table:
         return root
 
 
+@dataclass(frozen=True)
+class _Names:
+    """What the pictures are called: the path that their row names, or the row."""
+
+    rows: Sequence[Row]
+
+    def __iter__(self) -> Iterator[str]:
+        return (row.picture if isinstance(row.picture, str) else f"row {row.place}" for row in self.rows)
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Pictures whose bytes are read when they are asked for."""
+
+    places: Sequence[Path | Embedded]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, number: int) -> Path | bytes:
+        place = self.places[number]
+        return place.read() if isinstance(place, Embedded) else place
+
+
 class _Outside(str):
     """A path that leads out of the folder: never skipped."""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    row: Row  # without its bytes
-    source: Path | bytes | str  # the file, its bytes, or why there is neither
+    row: Row
+    source: Path | Embedded | str  # the file, where its bytes are, or why there is neither
 
 
 def _entry(row: Row, root: Path, inside: Path) -> _Entry:
     if not row.picture:
         return _Entry(row, "no picture")
-    if isinstance(row.picture, bytes):
+    if isinstance(row.picture, Embedded):
         return _Entry(replace(row, picture=None), row.picture)
     return _Entry(row, _file(row.picture, root, inside))
 
 
-def _fault(entry: _Entry, image: ImageFormat) -> str:
-    """Return why a picture can't be read, or nothing; its pixels aren't kept."""
-    found = entry.source if isinstance(entry.source, str) else decode(entry.source, image)
-    return found if isinstance(found, str) else ""
+def _read(source: Path | Embedded | str) -> Path | bytes | str:
+    return source.read() if isinstance(source, Embedded) else source
 
 
 def _splits(found: Sequence[_Entry], path: Path) -> NDArray[np.str_] | None:

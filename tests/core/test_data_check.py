@@ -77,3 +77,14 @@ def test_names_are_shown_and_not_obeyed(tmp_path: Path) -> None:
 
 def test_underscores_within_words_stay_as_they_are() -> None:
     assert table([{"a": "full_copy", "b": "_x_"}]).splitlines()[-1] == "| full_copy | \\_x\\_ |"
+
+
+def test_look_alikes_are_told_by_file_or_by_number(tmp_path: Path) -> None:
+    first = [
+        {"image": 3, "train": 7, "correlation": 1.0, "image_name": "cat/`a`.jpg", "train_name": "cat/b.jpg"},
+        {"image": 4, "train": 8, "correlation": 0.99},
+    ]
+    near = {"validation": {"count": 0, "first": []}, "test": {"count": 2, "first": first}}
+    told = checked(tmp_path, {}, target=card(near_duplicates=near)).markdown()
+    assert "a`.jpg" in told and "looks like `cat/b.jpg` in training" in told
+    assert "- `number 4` looks like `number 8` in training" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -17,10 +18,12 @@ from graftwork.prepared_data import IMBALANCED, MOST_SHOWN, LookAlikes, Prepared
 from tests.core.test_page import HOSTILE, PROVENANCE, Elements, make_findings, make_settings, section, visible
 
 
-def prepared(name: str = "target", text: str = "cat", alike: int = 0) -> PreparedData:
+def prepared(
+    name: str = "target", text: str = "cat", alike: int = 0, names: Sequence[str] | None = None
+) -> PreparedData:  # fmt: skip
     """Return data with a text where users' names stand."""
     counts = {"train": (40, 8), "validation": (5, 5), "test": (30, 10)}
-    pairs = LookAlikes.of([LookAlike(100 + number, number, 0.995) for number in range(alike)])
+    pairs = LookAlikes.of([LookAlike(100 + number, number, 0.995) for number in range(alike)], names)
     near = {"validation": LookAlikes.of([]), "test": pairs}
     return PreparedData(
         name, (text, "dog"), counts, near, 2, (f"{text}.jpg: empty file",), {f".{text}": 3}, {"of 16 bits": 4}
@@ -47,6 +50,12 @@ def test_classes_look_alikes_and_what_was_left_out_are_told_of_each_data_set() -
     assert re.search(r"passed over by their extension: \.cat 3 ?\.", words)
 
 
+def test_look_alikes_are_told_by_name_where_they_have_one() -> None:
+    words = visible(told(prepared(alike=2, names=[f"cat/{number}.jpg" for number in range(200)])))
+    assert "cat/100.jpg cat/0.jpg 0.995 cat/101.jpg cat/1.jpg 0.995" in words and "Numbered as" not in words
+    assert "Numbered as in data/raw/target" in visible(told(prepared(alike=2)))
+
+
 def test_where_there_is_nothing_to_tell_nothing_is_said() -> None:
     found = told(replace(prepared(), look_alikes={}, skipped=(), ignored={}, remarks={}, dropped=0))
     for words in ("Pictures", "look like", "could not be read", "passed over", "stood in two splits"):
@@ -56,12 +65,12 @@ def test_where_there_is_nothing_to_tell_nothing_is_said() -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_classes_and_files_are_shown_and_not_obeyed(text: str) -> None:
-    found = told(prepared(text=text, alike=1))
+    found = told(prepared(text=text, alike=1), prepared(alike=1, names=[text] * 200))
     seen = Elements()
     seen.feed(found)
     assert "<!--" not in found and not seen.tags & {"script", "b", "i"}
     assert not [name for name in seen.attributes if name.startswith("on")]
-    assert found.count(str(escape(text)).replace("&quot;", "&#34;")) == 3
+    assert found.count(str(escape(text)).replace("&quot;", "&#34;")) == 3 + (2 if text.isprintable() else 0)
 
 
 def test_the_report_holds_the_data_and_balanced_accuracy_where_classes_differ(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from graftwork.decoding import decode, quietly, remarks
+from graftwork.decoding import decode, quietly, remark
+from graftwork.inspection import inspect
 from graftwork.settings import ImageFormat
 
 GREY, COLOUR = ImageFormat(size=8, channels=1), ImageFormat(size=8, channels=3)
@@ -29,6 +30,25 @@ def pixels(source: Path | bytes, image: ImageFormat = GREY) -> NDArray[np.uint8]
     found = decode(source, image)
     assert not isinstance(found, str), found
     return found
+
+
+def deep_colours(kind: str) -> bytes:
+    """Return one pixel of 3 × 16 bits, which Pillow reads and can't write."""
+    if kind == "png":
+        rows = b"\x00" + struct.pack(">3H", 0x1234, 0x5678, 0x9ABC)
+        parts = [(b"IHDR", struct.pack(">II5B", 1, 1, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+        chunks = (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+            for name, body in parts
+        )
+        return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    bits_at, pixel_at = 8 + 2 + 9 * 12 + 4, 8 + 2 + 9 * 12 + 4 + 6
+    tags = [(256, 1, 1), (257, 1, 1), (258, 3, bits_at), (259, 1, 1), (262, 1, 2), (273, 1, pixel_at), (277, 1, 3)]
+    tags += [(278, 1, 1), (279, 1, 6)]
+    fields = b"".join(struct.pack("<HHII", tag, 3, count, value) for tag, count, value in tags)
+    return (
+        struct.pack("<2sHIH", b"II", 42, 8, 9) + fields + struct.pack("<I3H3H", 0, 16, 16, 16, 0x1234, 0x5678, 0x9ABC)
+    )
 
 
 def test_bytes_are_decoded_as_the_file_that_holds_them(tmp_path: Path) -> None:
@@ -62,11 +82,46 @@ def test_what_decoding_leaves_out_is_counted_and_nothing_else(tmp_path: Path) ->
     animated = stored(frames[0], "gif", save_all=True, append_images=frames[1:])
     plain = [jpeg, tmp_path / "a.jpg", stored(frames[0], "gif"), stored(frames[0], "png")]
     assert all((pixels(source) == 40).all() for source in [*plain, *cut])
-    assert remarks([*plain, *cut, animated, stored(deep, "png")]) == {
+    sources = [*plain, *cut, animated, stored(deep, "png"), b"cut", "not there"]
+    found = inspect(sources.__getitem__, len(sources), GREY)
+    assert found.remarks == {
         "that end before their end marker": 2,
         "animated, of which the first frame is read": 1,
         "of 16 bits, of which 8 are read": 1,
     }
+    assert found.faults == [""] * (len(sources) - 2) + ["not an image", "not there"]
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_depth_that_is_lost_is_told_of_colours_too(kind: str, deep: bool) -> None:
+    source = deep_colours(kind) if deep else stored(Image.new("RGB", (9, 9), (1, 2, 3)), kind)
+    assert not isinstance(decode(source, COLOUR), str)
+    assert remark(source) == ("of 16 bits, of which 8 are read" if deep else "")
+
+
+@pytest.mark.parametrize("values", [[0, 255], [-5, 3000], [0, 70_000], [0.0, 1.0], [0.0, 255.0]], ids=str)
+def test_of_32_bits_the_range_is_not_guessed(values: list[int] | list[float]) -> None:
+    cells = np.resize(np.array(values, np.float32 if isinstance(values[1], float) else np.int32), (9, 9))
+    found = decode(stored(Image.fromarray(cells), "tiff"), GREY)
+    assert isinstance(found, str) and "no known range: store 8 or 16 bits" in found
+
+
+def test_of_32_bits_those_of_16_in_wider_cells_are_read_as_such() -> None:
+    for value, expected in ((0x80FF, 0x80), (0xFFFF, 255), (0, 0)):
+        cells = np.full((9, 9), value)
+        narrow, wide = (stored(Image.fromarray(cells.astype(kind)), "tiff") for kind in (np.uint16, np.int32))
+        assert (pixels(wide) == expected).all() and np.array_equal(pixels(wide), pixels(narrow))
+
+
+def test_an_animation_that_is_cut_behind_its_first_frame_is_read_and_told_of() -> None:
+    frames = [Image.fromarray(np.roll(SMOOTH[:40, :40], shift, axis=1).astype(np.uint8)) for shift in (0, 9, 20)]
+    whole = stored(frames[0], "gif", save_all=True, append_images=frames[1:])
+    told = set()
+    for length in range(20, len(whole)):
+        if not isinstance(decode(whole[:length], GREY), str):
+            told.add(remark(whole[:length]))
+    assert told == {"", "damaged behind their first frame, which is read", "animated, of which the first frame is read"}
 
 
 def test_a_jpeg_without_its_end_is_read_and_one_that_is_cut_is_not() -> None:
@@ -108,6 +163,8 @@ def test_damaged_bytes_give_pixels_or_a_reason_and_never_an_error(kind: str) -> 
                 damaged[place] = rng.integers(256)
             found = decode(bytes(damaged), COLOUR)
             assert found if isinstance(found, str) else found.shape == (3, 8, 8)
+            if not isinstance(found, str):
+                remark(bytes(damaged))
 
 
 def test_a_colour_jpeg_made_grey_is_what_its_colours_give() -> None:

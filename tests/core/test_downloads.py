@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -485,6 +486,46 @@ def test_secrets_of_a_url_are_sent_but_never_told(
     assert site.requests[0][0] == "/data.bin?token=TOKEN"
     assert site.asked("Authorization")[0] == "Basic dXNlcjpQQVNTV09SRA=="
     assert not [name for name in os.listdir(desk.partial) if "TOKEN" in name]
+
+
+def test_named_secrets_of_a_path_and_a_host_are_sent_but_never_told(
+    get: Callable[..., str], site: Server, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "S3cr3t/value")
+    monkeypatch.setenv("HOST", "S3cr3t-host")
+    url = "/${TOKEN}/data.bin"
+    answers = {"busy": Served(b"", statuses=[503] * 3), "astray": Served(b"", location="ftp://other/S3cr3t%2Fvalue")}
+    told = []
+    for sent in (None, *answers.values()):
+        site.files = {"/S3cr3t%2Fvalue/data.bin": sent} if sent else {}
+        with pytest.raises(DataError) as raised:
+            get(url, names_secrets=True)
+        told.append(str(raised.value))
+    for answer in (socket.gaierror("unknown"), [(0, 0, 0, "", ("10.0.0.1", 0))]):
+        monkeypatch.setattr("graftwork.addresses.socket.getaddrinfo", Mock(side_effect=[answer] * 3))
+        with pytest.raises(DataError) as raised:
+            get("https://${HOST}.example/x", names_secrets=True, allow_private=False)
+        told.append(str(raised.value))
+    monkeypatch.setenv("GRAFTWORK_OFFLINE", "1")
+    with pytest.raises(DataError) as raised:
+        get(url, names_secrets=True)
+    told.append(str(raised.value))
+    logged = desk.progress.logged  # type: ignore[attr-defined]
+    assert "s3cr3t" not in "".join(told + logged).casefold()
+    assert {path for path, _ in site.requests} == {"/S3cr3t%2Fvalue/data.bin"}
+    assert all("${TOKEN}" in text for text in (*told[:3], told[-1]))
+
+
+def test_only_where_a_url_names_secrets_is_the_environment_looked_into(get: Callable[..., str], site: Server) -> None:
+    with pytest.raises(DataError, match="404"):
+        get("/${HOME}/data.bin")
+    assert os.environ["HOME"] not in site.requests[0][0]
+
+
+def test_a_file_of_the_mirror_needs_no_secret(get: Callable[..., str], desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "data.bin").write_bytes(BODY)
+    remote = Remote("https://${NOT_SET}@example.org/${NOT_SET}/data.bin", SHA256, names_secrets=True)
+    assert download(remote, tmp_path / "file", Desk(tmp_path, desk.partial, desk.progress)) == SHA256
 
 
 def test_how_a_url_is_shown() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graftwork.channel_statistics import statistics
+from graftwork.channel_statistics import from_sums, statistics
 from graftwork.encoded_images import EncodedImages
 from graftwork.errors import DataError
 from graftwork.images import Indices, Pixels
@@ -44,6 +44,23 @@ def test_statistics_are_exact_where_sums_are_large() -> None:
     assert mean == [1.0] and std == [round(float(bright.std()) / 255, 6)]
     with pytest.raises(DataError, match="one flat colour"):
         look(bright).statistics(np.array([1]))
+
+
+def test_a_channel_that_is_constant_becomes_zero_and_the_others_are_as_before() -> None:
+    images = IMAGES.copy()
+    images[:, 1] = 77
+    mean, std = look(images).statistics(NUMBERS)
+    whole_mean, whole_std = look(IMAGES).statistics(NUMBERS)
+    assert mean == [whole_mean[0], round(77 / 255, 6), whole_mean[2]]
+    assert std == [whole_std[0], round(1 / 255, 6), whole_std[2]]
+    images[:, 0], images[:, 2] = 3, 200
+    with pytest.raises(DataError, match="one flat colour"):
+        look(images).statistics(NUMBERS)
+
+
+def test_a_deviation_that_rounding_would_make_zero_is_not_divided_by() -> None:
+    pixels = 10**14  # all 0, but for one that is 1
+    assert from_sums(np.array([[1, 1]]), pixels) == ([0.0], [round(1 / 255, 6)])
 
 
 def test_vectors_stay_where_they_are() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,23 @@ def test_an_image_in_two_splits_is_refused() -> None:
     images.images[:] = images.images[0]
     with pytest.raises(DataError, match="stand in two splits"):
         split(images)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_images_in_two_splits_are_told_with_their_twins(named: bool) -> None:
+    images = raw([30, 30])
+    clean = split(images)
+    train, validation, test = (int(part[0]) for part in (clean.train, clean.validation, clean.test))
+    other_train, other_validation = int(clean.train[1]), int(clean.validation[1])
+    images.images[[train, validation]] = images.images[test]
+    images.images[other_train] = images.images[other_validation]
+    names = [f"folder/{number}.png" for number in range(60)] if named else None
+    with pytest.raises(DataError, match="3 images stand in two splits") as raised:
+        split(replace(images, names=names))
+    told = [f"folder/{number}.png" if named else f"number {number}" for number in range(60)]
+    pairs = {train: test, validation: test, other_train: other_validation}
+    expected = "; ".join(f"{told[number]} and {told[pairs[number]]}" for number in sorted(pairs))
+    assert raised.value.what.endswith(f"trained on: {expected}")
 
 
 def test_an_image_in_two_splits_is_dropped_from_training_when_so_set() -> None:

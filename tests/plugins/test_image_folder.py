@@ -62,7 +62,9 @@ def test_folders_are_classes_in_the_order_of_their_names(folder: Path) -> None:
 
 def test_pictures_in_deeper_folders_belong_to_their_class(folder: Path) -> None:
     picture(folder / "cat" / "more" / "deep.jpg")
-    assert load(folder).labels.tolist() == [0, 0, 0, 1, 1]
+    raw = load(folder)
+    assert raw.labels.tolist() == [0, 0, 0, 1, 1]
+    assert raw.names is not None and "cat/more/deep.jpg" in list(raw.names) and len(list(raw.names)) == 5
 
 
 def test_other_files_and_hidden_folders_are_passed_over_and_counted(folder: Path) -> None:

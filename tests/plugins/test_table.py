@@ -69,6 +69,7 @@ def test_rows_are_pictures_in_the_tables_order_and_classes_in_their_names(folder
     assert levels(raw) == [0, 10, 20, 30] and raw.images.dtype == np.uint8
     assert raw.classes == ("cat", "dog", "no")  # a text, no boolean
     assert raw.labels.tolist() == [1, 0, 1, 2] and raw.split is None
+    assert raw.names is not None and list(raw.names) == list(raw.names) == list(FILES)
     raw.check("here")
 
 

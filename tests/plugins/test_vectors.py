@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from graftwork.errors import DataError, SettingsError
 from graftwork.images import RawImages, conform
+from graftwork.number_tables import read_text
 from graftwork.settings import ImageFormat
 from graftwork_plugins.vectors import Vectors
 
@@ -109,6 +111,22 @@ HEAD = "a,b,what\n1,2,x\n"
 def test_cells_that_can_not_be_meant_are_refused_by_place(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         load(write(tmp_path / "x.csv", text))
+
+
+def test_a_table_takes_little_more_memory_than_its_numbers(tmp_path: Path) -> None:
+    rows, features = 4000, 40
+    line = ",".join(f"{number / 7:.12f}" for number in range(features))
+    with (tmp_path / "x.csv").open("w") as file:
+        file.write(",".join(f"f{number}" for number in range(features)) + ",label\n")
+        file.writelines(f"{line},{number % 2}\n" for number in range(rows))
+    tracemalloc.start()
+    try:
+        table = read_text(tmp_path / "x.csv", None, None, None)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert table.values.shape == (rows, features) and table.values[-1, -1] == float(f"{(features - 1) / 7:.12f}")
+    assert peak < 2.5 * table.values.nbytes
 
 
 def test_another_encoding_is_refused(tmp_path: Path) -> None:

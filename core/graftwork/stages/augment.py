@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from graftwork.files import atomic_file, atomic_folder, write_json
-from graftwork.images import Images, Indices
+from graftwork.images import Images, Indices, RawImages
+from graftwork.layout import SPLITS
 from graftwork.looks import look
 from graftwork.near_duplicates import look_alikes
 from graftwork.prepared_data import LookAlikes, PreparedData
+from graftwork.progress import Part, Progress, parts
 from graftwork.registry import Kind
 from graftwork.seeds import generator
 from graftwork.selection import Selector
@@ -31,16 +34,19 @@ SAMPLES = 10
 
 
 def augment(context: Context, data: str) -> None:
-    """Write each split, card.json with statistics of the training images, and samples.png."""
+    """Write each split, card.json with statistics of the training images, and samples.png.
+
+    Raises Interrupted when asked to stop.
+    """
     settings: DataSettings = context.settings.data[data]
     layout = context.layout
     raw, card = load_raw(layout.raw(data))
-    seen = look(raw.images)
+    part = parts(context.progress, ("looking", *SPLITS, "comparing"))
+    seen = look(raw.images, part["looking"])
+    part["looking"].finish()
     selector = Selector(context.registry.create("selection", settings.selection))
     splits = split_images(raw, settings, context.settings.seed, f"data.{data} ({settings.path})", selector, seen)
-    for name, indices in splits.by_name().items():
-        with atomic_folder(layout.split(data, name)) as folder:
-            save_split(folder, raw.images, raw.labels, indices)
+    _save_splits({name: layout.split(data, name) for name in SPLITS}, raw, splits, part)
     counts = {
         name: np.bincount(raw.labels[indices], minlength=len(raw.classes)).tolist()
         for name, indices in splits.by_name().items()
@@ -49,7 +55,7 @@ def augment(context: Context, data: str) -> None:
     _draw_samples(context, settings, raw.images, splits.train, layout.samples(data))
     card |= {
         "splits": counts, "duplicates_dropped": len(splits.dropped),
-        "near_duplicates": _look_alikes(seen.small, splits), "mean": mean, "std": std,
+        "near_duplicates": _look_alikes(seen.small, splits, raw.names, part["comparing"]), "mean": mean, "std": std,
         "image": context.settings.image_of(data).model_dump(), "local_code": _local_code(context, settings),
         "augmentation": [use.model_dump(mode="json") for use in settings.augmentation],
     }  # fmt: skip
@@ -61,10 +67,22 @@ def augment(context: Context, data: str) -> None:
         context.progress.log(warning)
 
 
-def _look_alikes(images: Images, splits: Splits) -> dict[str, Any]:
+def _save_splits(folders: Mapping[str, Path], raw: RawImages, splits: Splits, part: Mapping[str, Part]) -> None:
+    for name, indices in splits.by_name().items():
+        with atomic_folder(folders[name]) as folder:
+            save_split(folder, raw.images, raw.labels, indices, part[name])
+        part[name].finish()
+
+
+def _look_alikes(
+    images: Images, splits: Splits, names: Iterable[str] | None, progress: Progress
+) -> dict[str, Any]:  # fmt: skip
     """Return for the card what looks alike across splits; nothing of images of one pixel."""
     held = {"validation": splits.validation, "test": splits.test} if images.shape[2:] != (1, 1) else {}
-    return {name: LookAlikes.of(look_alikes(images, numbers, splits.train)).as_json() for name, numbers in held.items()}
+    return {
+        name: LookAlikes.of(look_alikes(images, numbers, splits.train, progress), names).as_json()
+        for name, numbers in held.items()
+    }
 
 
 def _local_code(context: Context, settings: DataSettings) -> dict[str, str]:

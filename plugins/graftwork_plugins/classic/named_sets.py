@@ -23,6 +23,7 @@ class Arrays:
     test: int
     classes: tuple[str, ...]
     read: Callable[[Files], RawImages]
+    sha256: str | None = None  # `canonical.sum_of` its arrays, by which an archive of the mirror is known to be the set
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,18 @@ GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 VGG = "https://www.robots.ox.ac.uk/~vgg/data"
 TORONTO = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
+# Of archives whose arrays, with the headers of idx files, have the published md5s
+MNIST_SHA256 = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
+FASHION_SHA256 = "ca3ab2a37f845e1b8ae23cab1b51749a3011ba3bf1d9016176d75cbaabac376f"
+
 SETS = {
     "mnist": NamedSet(
         "MNIST", "http://yann.lecun.com/exdb/mnist/", "CC BY-SA 3.0", "MNIST/raw", 5_421,
-        Arrays(GREY, 60_000, 10_000, DIGITS, own_files.idx(DIGITS)),
+        Arrays(GREY, 60_000, 10_000, DIGITS, own_files.idx(DIGITS), MNIST_SHA256),
     ),
     "fashion_mnist": NamedSet(
         "Fashion-MNIST", "https://github.com/zalandoresearch/fashion-mnist", "MIT", "FashionMNIST/raw", 6_000,
-        Arrays(GREY, 60_000, 10_000, FASHION, own_files.idx(FASHION)),
+        Arrays(GREY, 60_000, 10_000, FASHION, own_files.idx(FASHION), FASHION_SHA256),
     ),
     "kmnist": NamedSet(
         "Kuzushiji-MNIST", "http://codh.rois.ac.jp/kmnist/", "CC BY-SA 4.0", "KMNIST/raw", 6_000,

@@ -1,4 +1,4 @@
-"""A data set of the Hugging Face hub: its Parquet files at one commit, verified by the hub's own checksums."""
+"""A data set of the Hugging Face hub: its Parquet files at one commit; from the hub, verified by its own checksums."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from graftwork.errors import DataError, first_line, listed
 from graftwork.files import atomic_file, sha256_of_file
 from graftwork.member_names import checked_name
 from graftwork.mirror import require_online
+from graftwork_plugins.origins.parquet_parts import gaps, is_whole
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import DatasetInfo, RepoSibling
@@ -36,7 +37,8 @@ class HuggingFace:
     """The Parquet files of a data set on the Hugging Face hub, for the dataset plugin `table`.
 
     `revision` is a commit, 40 digits; without one an error tells those of today. `files` are patterns of paths in the
-    repository. The mirror is looked in first, for <repository>/<revision>/. A token comes from HF_TOKEN or from
+    repository. The mirror is looked in first, for <repository>/<revision>/: whoever put files there is believed, as the
+    hub's checksums aren't at hand, but for cut files and gaps in numbered ones. A token comes from HF_TOKEN or from
     `hf auth login`, the hub's address from HF_ENDPOINT.
     """
 
@@ -66,7 +68,16 @@ class HuggingFace:
             return {}
         root = desk.mirror / self.repository / str(self.revision)
         found = {str(path.relative_to(root)): path for path in sorted(root.rglob("*")) if path.is_file()}
-        return {name: path for name, path in found.items() if self._wanted(name)}
+        found = {name: path for name, path in found.items() if self._wanted(name)}
+        wrong = [f"{name} isn't a whole Parquet file" for name, path in found.items() if not is_whole(path)]
+        wrong += [f"{name} is missing" for name in gaps(found) if self._wanted(name)]
+        if wrong:
+            raise DataError(
+                f"The mirror's files aren't the data set: {listed(wrong, 5)}", where=str(root),
+                expected="all files of the commit that match files, as they are on the hub",
+                fix="copy them anew, or take that folder out of the mirror",
+            )  # fmt: skip
+        return found
 
     def _wanted(self, name: str) -> bool:
         return name.endswith(".parquet") and any(fnmatch.fnmatchcase(name, pattern) for pattern in self.files)

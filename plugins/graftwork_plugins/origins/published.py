@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +18,27 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 MIRROR_FOLDER = "weights"
 
 
-def from_mirror(desk: Desk, architecture: str, tag: str) -> Path | None:
-    """Return the mirror's weights of an architecture: weights/<architecture>.safetensors, or with more after a dot.
+def from_mirror(desk: Desk, architecture: str, tag: str, tags: Collection[str]) -> tuple[Path | None, list[str]]:
+    """Return the mirror's weights of an architecture, and what was passed over.
 
-    Those that name the tag win. Raises DataError where several are left.
+    They are weights/<architecture>.safetensors, or have more after a dot. Those that name the tag win; those that name
+    another of the architecture's `tags` are other weights. Raises DataError where several are left.
     """
     if desk.mirror is None:
-        return None
+        return None, []
     folder = desk.mirror / MIRROR_FOLDER
-    found = sorted(path for path in folder.glob("*.safetensors") if path.name.split(".")[0] == architecture)
-    found = [path for path in found if tag and path.name.split(".")[1:2] == [tag]] or found
+    known = {path: path.name.split(".") for path in sorted(folder.glob("*.safetensors"))}
+    named = {path: parts[1] for path, parts in known.items() if parts[0] == architecture}
+    others = [path for path, told in named.items() if tag and told != tag and told in tags]
+    found = [path for path, told in named.items() if tag and told == tag]
+    found = found or [path for path in named if path not in others]
     if len(found) > 1:
         raise DataError(
             f"The mirror holds several weights of {architecture}: {listed(path.name for path in found)}",
             where=str(folder), expected=f"one, or {architecture}.<tag>.safetensors",
             fix="name the tag, or move the others",
         )  # fmt: skip
-    return found[0] if found else None
+    return (found[0] if found else None), [f"{path.name} in the mirror is of another tag" for path in others]
 
 
 def convert(pickled: Path, folder: Path) -> None:

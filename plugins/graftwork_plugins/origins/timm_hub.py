@@ -23,8 +23,8 @@ HUB_URL = "https://huggingface.co"
 class Timm:
     """Weights that timm publishes: `resnet18.a1_in1k`, or `hf-hub:owner/repository`; the tag may be left out.
 
-    Looked for in the mirror as weights/<architecture>*.safetensors, then on the hub (HF_ENDPOINT, HF_TOKEN), then at
-    timm's own URL.
+    Looked for in the mirror as weights/<architecture>.<tag>.safetensors, or without a tag, whose word is taken for it;
+    then on the hub (HF_ENDPOINT, HF_TOKEN), then at timm's own URL.
     """
 
     name: str
@@ -34,14 +34,14 @@ class Timm:
         repository, _, revision = self.name.removeprefix(HUB).partition("@")
         architecture, _, tag = repository.rpartition("/")[2].partition(".")
         card = _card(self.name, architecture, tag)
-        found = from_mirror(desk, architecture, tag or card.get("tag") or "")
+        found, refused = from_mirror(desk, architecture, tag or card.get("tag") or "", _tags(architecture))
         if found:
             shutil.copyfile(found, folder / WEIGHTS)
             write_config(folder, architecture, card)
             desk.progress.log(f"{found.name} from the mirror, taken to be {self.name}")
             return _told(folder, self.name, card)
         wanted = [f"{MIRROR_FOLDER}/{architecture}.safetensors"]
-        require_online(desk, wanted, os.environ.get("HF_ENDPOINT") or HUB_URL, also=["HF_HUB_OFFLINE"])
+        require_online(desk, wanted, os.environ.get("HF_ENDPOINT") or HUB_URL, refused, also=["HF_HUB_OFFLINE"])
         if not self.name.startswith(HUB):
             repository = card.get("hf_hub_id") or ""
             if not repository and card.get("url"):
@@ -72,6 +72,13 @@ def _card(name: str, architecture: str, tag: str) -> dict[str, Any]:
         )  # fmt: skip
     card: dict[str, Any] = timm.get_pretrained_cfg(whole).to_dict(remove_source=False, remove_null=True)
     return card
+
+
+def _tags(architecture: str) -> set[str]:
+    """Return the tags under which timm publishes weights of an architecture."""
+    import timm
+
+    return {name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")}
 
 
 def _from_hub(repository: str, revision: str | None, file: str, folder: Path, desk: Desk) -> None:

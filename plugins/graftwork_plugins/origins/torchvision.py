@@ -15,7 +15,7 @@ from graftwork.files import sha256_of_file
 from graftwork.images import RawImages
 from graftwork.survey import Outline
 from graftwork_plugins.classic import named_sets
-from graftwork_plugins.classic.canonical import arrays_of, write_npz
+from graftwork_plugins.classic.canonical import arrays_of, sum_of, write_npz
 from graftwork_plugins.classic.named_sets import Arrays, Files, NamedSet
 from graftwork_plugins.classic.own_files import ANY
 from graftwork_plugins.classic.published import Published, published
@@ -34,7 +34,9 @@ class TorchvisionSet:
 
     The mirror is looked in first: for <name>.npz, for the set's own files, then for the .npz files named in `accept`,
     which may stand in for the whole set: origin.json tells of one that does. The set itself is the same to the last
-    byte wherever it came from; that is logged.
+    byte wherever it came from; that is logged. Its own files have checksums; so have the arrays in mnist.npz and
+    fashion_mnist.npz. Of other sets' .npz files in the mirror only numbers and shape of the images are known, so that
+    whoever put them there is believed.
     """
 
     PUBLISHED: ClassVar[dict[str, Outline]] = {  # the names, each with what is known before it is obtained
@@ -75,7 +77,7 @@ class TorchvisionSet:
 
     def _from_npz(self, form: Arrays, file: Path, folder: Path, *, whole: bool) -> dict[str, Any]:
         raw = Npz().load(file, ANY)
-        if raw.classes == tuple(map(str, range(len(raw.classes)))):  # numbers, or none at all
+        if (whole and form.sha256) or raw.classes == tuple(map(str, range(len(raw.classes)))):  # numbers, or no names
             raw = RawImages(raw.images, raw.labels, form.classes, raw.split)
         _write(raw, form, folder / f"{self.name}.npz", file, whole=whole)
         return self._told(folder)
@@ -160,7 +162,14 @@ def _write(raw: RawImages, form: Arrays, target: Path, source: Path, *, whole: b
             fix="take the whole set into the mirror; a part of it, under another name, may be named in accept",
         )  # fmt: skip
     raw.check(str(source))
-    write_npz(target, arrays_of(raw))
+    arrays = arrays_of(raw)
+    if whole and form.sha256 and sum_of(arrays) != form.sha256:
+        raise DataError(
+            f"The images or labels aren't those of the set: their sha256 is {sum_of(arrays)}", where=str(source),
+            expected=form.sha256, fix="take the set itself into the mirror; another one, under another name, may be "
+            "named in accept",
+        )  # fmt: skip
+    write_npz(target, arrays)
 
 
 def _log_files(origin: str, files: Files, desk: Desk) -> None:

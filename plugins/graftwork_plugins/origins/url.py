@@ -18,7 +18,7 @@ from graftwork.downloads import Remote, download
 from graftwork.errors import DataError
 from graftwork.files import atomic_file, make_folder
 from graftwork.member_names import checked_name
-from graftwork.secrets import has_secret, url_with_secrets
+from graftwork.secrets import has_secret
 
 PACKED = (".zip", ".tar", ".tgz", ".txz", ".tbz2", ".gz", ".xz", ".bz2")  # .npz and .pt are zips to be left whole
 Sha256 = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
@@ -29,9 +29,9 @@ class Url:
     """One file over https or http. Without its sha256 it is fetched once, to tell which that is.
 
     An archive is unpacked if the URL, or `name`, ends like one; `extract` says otherwise. `name` is what the file is
-    called, in the mirror too; null: the URL's last part. `${NAME}` in the URL is taken from the environment; a login in
-    clear is refused. `allow_private` lets the URL lead into private networks. The file, and what comes out of an
-    archive, have at most `most_bytes`, `most_members`, and `most_ratio` bytes a byte.
+    called, in the mirror too; null: the URL's last part. `${NAME}` anywhere in the URL is taken from the environment
+    when it is sent; a login in clear is refused. `allow_private` lets the URL lead into private networks. The file, and
+    what comes out of an archive, have at most `most_bytes`, `most_members`, and `most_ratio` bytes a byte.
     """
 
     url: str
@@ -86,7 +86,7 @@ class Url:
                 return digest
             fetched.unlink()
         make_folder(fetched.parent)
-        remote = Remote(url_with_secrets(self.url), self.sha256, names=(self.file_name,))
+        remote = Remote(self.url, self.sha256, names=(self.file_name,), names_secrets=True)
         return download(remote, fetched, desk, allow_private=self.allow_private, most_bytes=self.most_bytes)
 
     def _place(self, fetched: Path, folder: Path, desk: Desk) -> int:

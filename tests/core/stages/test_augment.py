@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from graftwork.errors import DataError
 from graftwork.files import read_json
 from graftwork.layout import Layout
 from graftwork.progress import Quiet
 from graftwork.stages import Context
 from graftwork.storage import load_split
+from tests.core.pictures import picture
 from tests.core.small import REGISTRY
 from tests.core.tiny_workspace import run, tiny_settings
 
@@ -63,6 +67,30 @@ def test_look_alikes_of_another_split_are_in_the_card_and_told(tmp_path: Path) -
         assert any("look like a training image" in line for line in heard.lines) == bool(pairs)
         found.append(bool(pairs))
     assert any(found), "in some splits the two stand apart"
+
+
+def test_duplicates_and_look_alikes_of_a_folder_are_told_by_their_files(tmp_path: Path) -> None:
+    photos, number = tmp_path / "photos", 0
+    for split, count in (("train", 10), ("validation", 6), ("test", 6)):
+        for _ in range(count):
+            file = photos / split / ("dark", "bright")[number % 2] / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(picture(number, "png", 16, 16))
+            number += 1
+    brighter = Image.open(photos / "train" / "bright" / "1.png").point(lambda level: min(255, level + 3))
+    brighter.save(photos / "validation" / "bright" / "again.png")
+    target = {"path": "photos", "dataset": "image_folder", "validation": None, "test": None}
+    settings = tiny_settings(target=target, image={"size": 16, "channels": 3})
+    context = Context(settings, REGISTRY, Layout(tmp_path), Heard())
+    run(context, ("fetch", "target"), ("augment", "target"))
+    near = read_json(context.layout.card("target"))["near_duplicates"]
+    assert near["test"]["first"] == []
+    (pair,) = near["validation"]["first"]
+    assert (pair["image_name"], pair["train_name"]) == ("validation/bright/again.png", "train/bright/1.png")
+    shutil.copyfile(photos / "train" / "dark" / "4.png", photos / "test" / "dark" / "twin.png")
+    run(context, ("fetch", "target"))
+    with pytest.raises(DataError, match=r"trained on: train/dark/4\.png and test/dark/twin\.png$"):
+        run(context, ("augment", "target"))
 
 
 @pytest.mark.parametrize("name", ["stratified", "random", "k_center", "herding"])

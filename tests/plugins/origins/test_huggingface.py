@@ -44,6 +44,11 @@ def offer(
     site.files[place] = Served(json.dumps(info).encode(), headers={"Content-Type": "application/json"})
 
 
+def marked(content: bytes) -> bytes:
+    """Return what begins and ends as Parquet does."""
+    return b"PAR1" + content + bytes(4) + b"PAR1"
+
+
 PETS = HuggingFace("someone/pets", COMMIT, allow_private=True)
 
 
@@ -145,20 +150,54 @@ def test_the_mirrors_folder_of_the_commit_needs_no_network(
         PETS.obtain(folder, desk)
     mirrored = desk.mirror / "someone" / "pets" / COMMIT / "data"
     mirrored.mkdir(parents=True)
-    (mirrored / "train-0.parquet").write_bytes(b"mirrored")
+    (mirrored / "train-0.parquet").write_bytes(marked(b"mirrored"))
     told = PETS.obtain(folder, desk)
-    assert (folder / "train-0.parquet").read_bytes() == b"mirrored" and not site.requests
-    assert told["files"]["train-0.parquet"]["sha256"] == hashlib.sha256(b"mirrored").hexdigest()
+    assert (folder / "train-0.parquet").read_bytes() == marked(b"mirrored") and not site.requests
+    assert told["files"]["train-0.parquet"]["sha256"] == hashlib.sha256(marked(b"mirrored")).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"train-00000-of-00003.parquet": b"1"}, "train-00001-of-00003.parquet is missing, data/train-00002-of-00003"),
+        ({"train-00001-of-00002-0a.parquet": b"1", "test.parquet": b"2"}, "train-00000-of-00002-0a.parquet is missing"),
+        ({"train.parquet": None}, "train.parquet isn't a whole Parquet file"),
+    ],
+)
+def test_a_part_of_a_data_set_or_junk_in_the_mirror_is_refused(
+    files: dict[str, bytes | None], words: str, site: Server, desk: Desk, folder: Path
+) -> None:
+    assert desk.mirror is not None
+    mirrored = desk.mirror / "someone" / "pets" / COMMIT / "data"
+    mirrored.mkdir(parents=True)
+    for name, content in files.items():
+        (mirrored / name).write_bytes(b"junk" if content is None else marked(content))
+    with pytest.raises(DataError, match=words):
+        PETS.obtain(folder, desk)
+    assert list(folder.iterdir()) == [] and not site.requests
+    (mirrored / next(iter(files))).write_bytes(marked(b"1")[:-1])
+    with pytest.raises(DataError, match="isn't a whole Parquet file"):
+        PETS.obtain(folder, desk)
+
+
+def test_of_numbered_files_those_that_were_asked_for_must_be_there(site: Server, desk: Desk, folder: Path) -> None:
+    assert desk.mirror is not None
+    mirrored = desk.mirror / "someone" / "pets" / COMMIT
+    mirrored.mkdir(parents=True)
+    for number in (0, 2):
+        (mirrored / f"train-{number:05}-of-00003.parquet").write_bytes(marked(b"%d" % number))
+    asked = HuggingFace("someone/pets", COMMIT, ("train-00002-*",))
+    assert list(asked.obtain(folder, desk)["files"]) == ["train-00002-of-00003.parquet"]
 
 
 def test_mirror_and_hub_are_told_of_equally(site: Server, desk: Desk, folder: Path) -> None:
     assert desk.mirror is not None
-    offer(site, {"data/train-0.parquet": b"1", "data-more/test-0.parquet": b"2"})
+    offer(site, {"data/train-0.parquet": marked(b"1"), "data-more/test-0.parquet": marked(b"2")})
     fetched = PETS.obtain(folder, desk)
     for told in fetched["files"].values():
         mirrored = desk.mirror / "someone" / "pets" / COMMIT / told["path"]
         mirrored.parent.mkdir(parents=True)
-        mirrored.write_bytes(b"1" if "train" in told["path"] else b"2")
+        mirrored.write_bytes(marked(b"1" if "train" in told["path"] else b"2"))
     site.requests.clear()
     assert PETS.obtain(folder, desk) == fetched and not site.requests
 

@@ -127,8 +127,22 @@ def test_of_several_mirrored_weights_the_tag_decides(tmp_path: Path, folder: Pat
     both = desk(tmp_path, "resnet18.a1_in1k.safetensors", "resnet18.tv_in1k.safetensors", "resnet18d.safetensors")
     Timm("resnet18.tv_in1k").obtain(folder, both)
     assert list(load_file(folder / "model.safetensors")) == ["resnet18_tv_in1k_safetensors"]
-    with pytest.raises(DataError, match=r"several weights of resnet18: resnet18\.a1_in1k\.safetensors, resnet18\.tv"):
-        Timm("resnet18.a3_in1k").obtain(folder, both)
+    several = desk(tmp_path, "resnet18.one.safetensors", "resnet18.two.safetensors")
+    with pytest.raises(DataError, match=r"several weights of resnet18: resnet18\.one\.safetensors, resnet18\.two"):
+        Timm("resnet18.a3_in1k").obtain(folder, several)
+
+
+@pytest.mark.parametrize("others", [["fb_ssl_yfcc100m_ft_in1k"], ["a1_in1k", "tv_in1k"]])
+def test_weights_of_another_tag_are_other_weights(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, others: list[str]
+) -> None:
+    monkeypatch.setenv("GRAFTWORK_OFFLINE", "1")
+    mirrored = desk(tmp_path, *(f"resnet18.{tag}.safetensors" for tag in others))
+    with pytest.raises(DataError, match=rf"forbids the network; resnet18\.{others[0]}\.safetensors .* another tag"):
+        Timm("resnet18.a3_in1k").obtain(folder, mirrored)
+    assert list(folder.iterdir()) == []
+    Timm("resnet18.a3_in1k").obtain(folder, desk(tmp_path, "resnet18.safetensors"))
+    assert list(load_file(folder / "model.safetensors")) == ["resnet18_safetensors"]
 
 
 @pytest.mark.parametrize("variable", ["GRAFTWORK_OFFLINE", "HF_HUB_OFFLINE"])

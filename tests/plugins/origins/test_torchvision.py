@@ -113,7 +113,9 @@ def publish(site: Server, desk: Desk, tmp_path: Path, monkeypatch: pytest.Monkey
             for file, content in files.items()
         )
         monkeypatch.setattr("graftwork_plugins.origins.torchvision.published", lambda asked: table)
-        monkeypatch.setitem(SETS, name, replace(SETS[name], form=replace(SETS[name].form, **size)))
+        form = replace(SETS[name].form, **size)  # of which the published sum isn't
+        form = replace(form, sha256=None) if isinstance(form, Arrays) else form
+        monkeypatch.setitem(SETS, name, replace(SETS[name], form=form))
         return World(name, files, site, desk, tmp_path)
 
     return serve
@@ -237,6 +239,32 @@ def test_a_part_of_a_set_is_refused_under_its_name_and_may_stand_in_under_anothe
     assert not mnist.site.requests and any("stands in for MNIST" in line for line in mnist.logged)
     with np.load(folder / "mnist.npz") as archive:
         assert len(archive["x_train"]) == 10 and archive["classes"].tolist() == list("0123456789")
+
+
+@pytest.mark.parametrize("change", ["images", "labels"])
+def test_an_archive_that_is_called_as_a_set_and_has_its_shape_is_known_by_its_sum(
+    mnist: World, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    expected, arrays = mnist.digest(), write_mnist(mnist.root / "again")
+    pinned = replace(SETS["mnist"].form, sha256=canonical.sum_of(arrays))
+    monkeypatch.setitem(SETS, "mnist", replace(SETS["mnist"], form=pinned))
+    np.savez(mnist.mirror / "mnist.npz", **arrays, classes=np.array([f"digit {n}" for n in range(10)]))  # type: ignore[arg-type]
+    assert mnist.digest() == expected
+    arrays["x_train"] = 255 - arrays["x_train"] if change == "images" else arrays["x_train"]
+    arrays["y_train"] = arrays["y_train"][::-1] if change == "labels" else arrays["y_train"]
+    np.savez(mnist.mirror / "mnist.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="aren't those of the set") as raised:
+        mnist.obtain()
+    assert "named in accept" in raised.value.fix and raised.value.expected == pinned.sha256
+    (mnist.mirror / "mnist.npz").rename(mnist.mirror / "mine.npz")
+    assert mnist.obtain("mine")[1]["stands_in"] == "mine"
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_the_sums_are_those_of_the_sets(shared_data: Path, name: str) -> None:
+    with np.load(shared_data / f"{name}.npz") as archive:
+        form = SETS[name].form
+        assert isinstance(form, Arrays) and canonical.sum_of(archive) == form.sha256
 
 
 def test_a_set_itself_comes_before_what_may_stand_in(mnist: World) -> None:
