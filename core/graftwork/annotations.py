@@ -14,11 +14,13 @@ from graftwork.errors import DataError, listed
 
 SPLIT_NAMES = {
     "train": "train",
+    "training": "train",
     "validation": "validation",
     "val": "validation",
     "valid": "validation",
     "dev": "validation",
     "test": "test",
+    "testing": "test",
 }
 
 
