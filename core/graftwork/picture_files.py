@@ -28,15 +28,21 @@ def _fail(error: OSError) -> None:
 def pictures_below(root: Path, failed: Callable[[OSError], object] = _fail) -> Iterator[Path]:
     """Yield the pictures below a folder in a fixed order, and whatever is a link, for whoever asks to judge.
 
-    Hidden ones are passed over, and links to folders aren't entered. `failed` is told of a folder that can't be read.
+    Hidden ones are passed over, and links to folders aren't entered. `failed` is told of what can't be looked at.
     """
     for folder, below, names in os.walk(root, onerror=failed):
         below[:] = sorted(name for name in below if not is_hidden(name))
-        yield from (path for name in below if (path := Path(folder, name)).is_symlink())
-        for name in sorted(name for name in names if not is_hidden(name)):
-            path = Path(folder, name)
-            if path.is_symlink() or (is_picture(path) and path.is_file()):
+        for path in (Path(folder, name) for name in (*below, *sorted(names)) if not is_hidden(name)):
+            if _is_picture_or_link(path, failed):
                 yield path
+
+
+def _is_picture_or_link(path: Path, failed: Callable[[OSError], object]) -> bool:
+    try:
+        return path.is_symlink() or (is_picture(path) and path.is_file())
+    except OSError as error:  # of a folder that may be listed and not entered
+        failed(error)
+        return False
 
 
 def stays_inside(link: Path, root: Path) -> bool:

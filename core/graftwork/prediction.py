@@ -64,9 +64,10 @@ def answers(predictor: Predictor, paths: Sequence[Path], batch: int = BATCH) -> 
 
 
 def pictures(paths: Iterable[Path]) -> Iterator[Path | Refusal]:
-    """Yield files as they are named, and the pictures below folders in a fixed order; refuse what isn't there.
+    """Yield files as they are named, and the pictures below folders in a fixed order.
 
-    Links to folders are not entered; links to files may not lead out of the folder that was named.
+    What isn't there is refused, and so are folders that can't be read. Links to folders are not entered; links to files
+    may not lead out of the folder that was named.
     """
     for path in paths:
         if path.is_dir():
@@ -85,11 +86,18 @@ def pictures(paths: Iterable[Path]) -> Iterator[Path | Refusal]:
 def _below(root: Path) -> Iterator[Path | Refusal]:
     closed: list[OSError] = []
     for file in pictures_below(root, closed.append):
+        yield from _refused(closed)
         if not file.is_symlink():
             yield file
         elif is_picture(file) and not file.is_dir():
             yield file if stays_inside(file, root) else Refusal(file, "a link that leads out of the folder, or nowhere")
-    for error in closed:
+    yield from _refused(closed)
+
+
+def _refused(closed: list[OSError]) -> Iterator[Refusal]:
+    """Yield what couldn't be looked at, and forget it."""
+    while closed:
+        error = closed.pop(0)
         yield Refusal(Path(error.filename), f"the folder can't be read: {error.strerror}")
 
 
