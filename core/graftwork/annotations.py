@@ -6,6 +6,7 @@ import math
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,13 @@ from graftwork.errors import DataError, listed
 
 SPLIT_NAMES = {
     "train": "train",
+    "training": "train",
     "validation": "validation",
     "val": "validation",
     "valid": "validation",
     "dev": "validation",
     "test": "test",
+    "testing": "test",
 }
 
 
@@ -64,6 +67,26 @@ def named(labels: list[str], classes: tuple[str, ...] | None, rows: Sequence[obj
                 expected=f"0 to {len(classes) - 1}", fix="leave out rows without a label, or name every class",
             )  # fmt: skip
     return [classes[int(label)] for label in labels]
+
+
+def require_listed(labels: Sequence[str], classes: tuple[str, ...], rows: Sequence[object], where: str) -> None:
+    """Raise DataError for labels that aren't among the classes which the file lists."""
+    known = set(classes)
+    wrong = [f"{row} ({label!r})" for row, label in zip(rows, labels, strict=True) if label not in known]
+    refuse_rows(wrong, "a label that isn't among the classes", where, "name every class, or correct the labels")
+
+
+def texts_of(array: NDArray[Any], name: str, where: str) -> list[str]:
+    """Return the names in an archive's array (N,): texts, bytes in UTF-8 or whole numbers. Raises DataError."""
+    if array.ndim != 1 or array.dtype.kind not in "USiu":
+        raise DataError(
+            f"The array {name!r} is {array.dtype} of shape {array.shape}", where=where, expected="texts, (N,)",
+            fix="convert it",
+        )  # fmt: skip
+    try:
+        return [text.decode() if isinstance(text, bytes) else str(text) for text in array.tolist()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"The array {name!r} isn't UTF-8: {error}", where=where, fix="convert it to texts") from None
 
 
 def splits_of(texts: Sequence[str], rows: Sequence[object], where: str) -> NDArray[np.str_]:

@@ -17,7 +17,7 @@ from graftwork.images import Pixels
 from graftwork.settings import ImageFormat
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # Pillow decodes dozens more; none is needed
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")  # of their files
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff")  # theirs
 MOST_PIXELS = 50_000_000
 THREADS = min(16, os.cpu_count() or 1)  # Pillow decodes without the GIL; how many decode changes no bit
 JPEG_BEGIN, JPEG_END, TAIL_BYTES = b"\xff\xd8", b"\xff\xd9", 1 << 16

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graftwork.annotations import named
+from graftwork.annotations import named, require_listed, texts_of
 from graftwork.errors import DataError, listed
-from graftwork.parquet_files import as_text, class_names, open_parquet
+from graftwork.parquet_files import as_text, class_names, open_parquet, require_single
 from graftwork.text_tables import refuse_widths, require_column, table_rows
 
 ARRAYS = "vectors and labels, or x_train, y_train, x_test, y_test; optionally split, classes"
@@ -89,6 +89,8 @@ def read_parquet(path: Path, label: str | None, split: str | None) -> NumberTabl
     with open_parquet(path) as opened:
         table = opened.read()
         label, split = _roles(tuple(table.column_names), label, split, path)
+        for name in filter(None, (label, split)):
+            require_single(opened, name, path)
         features = tuple(name for name in table.column_names if name not in (label, split))
         columns = [_parquet_column(name, table.column(name), path) for name in features]
         values = np.stack(columns, axis=1) if columns else np.empty((table.num_rows, 0))
@@ -106,7 +108,7 @@ def read_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> NumberTable:
     splits: Sequence[str] | None = None
     if {"vectors", "labels"} <= arrays.keys():
         values, labels = arrays["vectors"], arrays["labels"]
-        splits = [str(name) for name in arrays["split"]] if "split" in arrays else None
+        splits = texts_of(arrays["split"], "split", str(path)) if "split" in arrays else None
     elif {"x_train", "y_train", "x_test", "y_test"} <= arrays.keys():
         values, labels = (_joined(arrays, letter, path) for letter in "xy")
         splits = [name for name in ("train", "test") for _ in range(len(arrays[f"x_{name}"]))]
@@ -115,9 +117,12 @@ def read_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> NumberTable:
     _require_shapes(values, labels, splits, path)
     wrong = [f"row {r}, feature {c} is {values[r, c]}" for r, c in np.argwhere(~np.isfinite(values))]
     _refuse(wrong, path)
-    classes, rows = tuple(map(str, arrays["classes"])) if "classes" in arrays else None, range(len(labels))
+    classes, rows = _listed_classes(arrays, path), range(len(labels))
     texts = [as_text(label) for label in labels.tolist()]
-    texts = named(texts, classes, rows, path) if labels.dtype.kind in "iu" else texts
+    if labels.dtype.kind in "iu":
+        texts = named(texts, classes, rows, path)
+    elif classes:
+        require_listed(texts, classes, rows, str(path))
     features = tuple(str(index + 1) for index in range(values.shape[1]))
     return NumberTable(features, values.astype(np.float64), texts, splits, rows, classes)
 
@@ -190,10 +195,19 @@ def _parquet_column(name: str, column: Any, path: Path) -> Values:
     return values
 
 
+def _listed_classes(arrays: Mapping[str, NDArray[Any]], path: Path) -> tuple[str, ...] | None:
+    return tuple(texts_of(arrays["classes"], "classes", str(path))) if "classes" in arrays else None
+
+
 def _joined(arrays: Mapping[str, NDArray[Any]], letter: str, path: Path) -> NDArray[Any]:
     train, test = arrays[f"{letter}_train"], arrays[f"{letter}_test"]
-    if train.shape[1:] != test.shape[1:]:
-        raise DataError(f"{letter}_train is {train.shape} and {letter}_test {test.shape}", where=str(path))
+    fine = all(array.ndim and array.dtype.kind in "fiubU" for array in (train, test))
+    if not fine or train.shape[1:] != test.shape[1:]:
+        raise DataError(
+            f"{letter}_train is {train.dtype} of shape {train.shape} and {letter}_test {test.dtype} of {test.shape}",
+            where=str(path), expected="arrays of numbers, or of texts for labels, of one shape but for their length",
+            fix="convert them",
+        )  # fmt: skip
     return np.concatenate([train, test])
 
 

@@ -44,9 +44,21 @@ def class_names(opened: Any, column: str) -> tuple[str, ...] | None:
     return tuple(map(str, names)) if isinstance(names, list) and names else None
 
 
+def require_single(opened: Any, column: str, path: Path) -> None:
+    """Raise DataError for a column whose cells hold lists or fields, as a label or a split is one value."""
+    import pyarrow.types as types
+
+    kind = opened.schema_arrow.field(column).type
+    if types.is_nested(kind):
+        raise DataError(
+            f"The column {column!r} holds {kind}", where=str(path), expected="one text or number a row",
+            fix="name another column, or write one value a row",
+        )  # fmt: skip
+
+
 def as_text(value: object) -> str:
-    """Return a cell as text: nothing for null, whole numbers without a point, bytes as the UTF-8 that they are."""
-    if value is None:
+    """Return a cell as text: nothing for null and NaN, whole numbers without a point, bytes as the UTF-8 they are."""
+    if value is None or value != value:
         return ""
     if isinstance(value, bytes):
         return value.decode()

@@ -10,7 +10,7 @@ from typing import Any
 
 from graftwork.annotations import SPLIT_NAMES, named
 from graftwork.errors import DataError, listed
-from graftwork.parquet_files import as_text, class_names, holds_bytes, open_parquet
+from graftwork.parquet_files import as_text, class_names, holds_bytes, open_parquet, require_single
 from graftwork.parquet_pictures import Embedded, ParquetPictures, picture_of
 from graftwork.text_tables import DELIMITERS, read_table, require_column
 
@@ -78,6 +78,8 @@ class PictureTable:
             picture, split = self._picture_column(opened.schema_arrow, columns), _split_column(columns, names)
             for name in filter(None, (picture, columns.label, split)):
                 require_column(name, names, self.path)
+            for name in filter(None, (columns.label, split)):
+                require_single(opened, name, self.path)
             classes, done = class_names(opened, columns.label), 0
             wanted = [name for name in (picture, columns.label, split) if name]
             groups = range(opened.num_row_groups)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from graftwork.agreement import takes_vectors
-from graftwork.decoding import FORMATS, decode, quietly
+from graftwork.decoding import decode, quietly
 from graftwork.errors import DataError
+from graftwork.picture_files import is_picture, pictures_below, stays_inside
 from graftwork.predictors import Predictor
 from graftwork.release import image_format
 from graftwork.settings import ImageFormat
@@ -65,15 +64,15 @@ def answers(predictor: Predictor, paths: Sequence[Path], batch: int = BATCH) -> 
 
 
 def pictures(paths: Iterable[Path]) -> Iterator[Path | Refusal]:
-    """Yield files as they are named, and the pictures below folders in a fixed order; refuse what isn't there.
+    """Yield files as they are named, and the pictures below folders in a fixed order.
 
-    Links to folders are not entered; links to files may not lead out of the folder that was named.
+    What isn't there is refused, and so are folders that can't be read. Links to folders are not entered; links to files
+    may not lead out of the folder that was named.
     """
-    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
     for path in paths:
         if path.is_dir():
             empty = True
-            for file in _below(path, endings):
+            for file in _below(path):
                 empty = False
                 yield file
             if empty:
@@ -84,18 +83,22 @@ def pictures(paths: Iterable[Path]) -> Iterator[Path | Refusal]:
             yield Refusal(path, "there is no such file" if not path.exists() else "neither a file nor a folder")
 
 
-def _below(root: Path, endings: set[str]) -> Iterator[Path | Refusal]:
-    inside = root.resolve()
-    for folder, below, names in os.walk(root):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        for name in sorted(names):
-            file = Path(folder, name)
-            if file.suffix.lower() not in endings or name.startswith("."):
-                continue
-            if file.is_symlink() and not file.resolve().is_relative_to(inside):
-                yield Refusal(file, "a link that leads out of the folder")
-            else:
-                yield file
+def _below(root: Path) -> Iterator[Path | Refusal]:
+    closed: list[OSError] = []
+    for file in pictures_below(root, closed.append):
+        yield from _refused(closed)
+        if not file.is_symlink():
+            yield file
+        elif is_picture(file) and not file.is_dir():
+            yield file if stays_inside(file, root) else Refusal(file, "a link that leads out of the folder, or nowhere")
+    yield from _refused(closed)
+
+
+def _refused(closed: list[OSError]) -> Iterator[Refusal]:
+    """Yield what couldn't be looked at, and forget it."""
+    while closed:
+        error = closed.pop(0)
+        yield Refusal(Path(error.filename), f"the folder can't be read: {error.strerror}")
 
 
 def _answered(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import zipfile
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from graftwork.decoding import EXTENSIONS
 from graftwork.errors import DataError
 from graftwork.parquet_files import holds_bytes, open_parquet
 from graftwork.text_tables import DELIMITERS
+from graftwork.zip_members import METHODS
 
 TELLTALE = {  # names of files, and the plugin that reads a folder of such
     "*-idx[13]-ubyte*": "idx",
@@ -26,6 +28,7 @@ PACKED = (".gz", ".tgz")
 OF_PICTURES = {"path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "picture"}
 USUAL_COLUMNS = {"path", "label"}  # the columns that `table` reads where no setting names others
 FIRST_ROWS = 3
+HEADER_BYTES = 1 << 16  # of an array; numpy would read as many as it claims
 
 
 def recognise(path: Path) -> str:
@@ -81,7 +84,9 @@ def _holds_vectors(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             if "x_train.npy" not in archive.namelist():
                 return "vectors.npy" in archive.namelist()
-            with archive.open("x_train.npy") as member:
+            if archive.getinfo("x_train.npy").compress_type not in METHODS:
+                return False
+            with archive.open("x_train.npy") as packed, io.BytesIO(packed.read(HEADER_BYTES)) as member:
                 version = np.lib.format.read_magic(member)
                 read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
                 return len(read[version](member)[0]) == 2

@@ -11,6 +11,7 @@ import numpy as np
 from graftwork.decoding import header, quietly
 from graftwork.encoded_images import Sources
 from graftwork.errors import DataError, listed
+from graftwork.file_names import require_utf8_names
 from graftwork.images import RawImages
 from graftwork.names import printable
 from graftwork.recognition import recognise
@@ -100,6 +101,7 @@ def survey(path: Path, registry: Registry, use: Use | None = None) -> Survey:
 
     `use` is the dataset plugin with its settings; without it, the one that the files tell.
     """
+    require_utf8_names(path)
     try:
         use = use or Use.model_validate(recognise(path))
         plugin = registry.create("dataset", use)

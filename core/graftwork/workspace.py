@@ -8,6 +8,7 @@ from pathlib import Path
 
 from graftwork.desk import find_mirror
 from graftwork.errors import DataError, MisfitError, StateError
+from graftwork.file_names import require_utf8_names
 from graftwork.files import require_writable, write_json
 from graftwork.layout import Layout
 from graftwork.params_file import load_settings, local_plugins_of
@@ -92,7 +93,7 @@ def check_before_run(context: Context, *, sweeping: bool = False, training: bool
 
 
 def check_paths(context: Context, *, pulls: bool = False) -> None:
-    """Raise DataError where the settings name a path that isn't there, StateError for a mirror.
+    """Raise DataError where the settings name a path that isn't there, or DVC can't record; StateError for a mirror.
 
     Where a run begins with a pull (`pulls`), what `dvc add` tracks may come by that.
     """
@@ -112,14 +113,16 @@ def _tracked(path: Path) -> bool:
 
 
 def _check_path(context: Context, path: str, key: str, expected: str) -> None:
-    """Raise DataError unless a path is there, or below data/origins/<name>, which the obtain stage will make."""
+    """Raise DataError unless a path is there, its names in UTF-8, or below data/origins/<name>, which obtain makes."""
     whole = context.layout.root / path
-    if whole.exists() or context.layout.origin_of(path, context.settings.origins):
+    if context.layout.origin_of(path, context.settings.origins):
         return
-    raise DataError(
-        "The data is missing", where=f"{whole} (params.yaml, key {key})", expected=expected,
-        fix="correct the path, or dvc pull; files from elsewhere are named under origins",
-    )  # fmt: skip
+    if not whole.exists():
+        raise DataError(
+            "The data is missing", where=f"{whole} (params.yaml, key {key})", expected=expected,
+            fix="correct the path, or dvc pull; files from elsewhere are named under origins",
+        )  # fmt: skip
+    require_utf8_names(whole)
 
 
 def _check_item(context: Context, name: str, item: str) -> None:

@@ -24,7 +24,7 @@ def zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
     """
     with zipfile.ZipFile(archive, metadata_encoding="utf-8") as opened:
         for member in opened.infolist():
-            _refuse_special(member)
+            refuse_special(member)
             with ExitStack() as stack:
                 yield member.orig_filename, None if _is_folder(member) else stack.enter_context(opened.open(member))
 
@@ -33,7 +33,7 @@ def _is_folder(member: zipfile.ZipInfo) -> bool:
     return member.orig_filename.endswith("/") or stat.S_ISDIR(member.external_attr >> 16)
 
 
-def _refuse_special(member: zipfile.ZipInfo) -> None:
+def refuse_special(member: zipfile.ZipInfo, where: str = "") -> None:
     """Raise DataError for what isn't a plain file or folder: encrypted, a link, a device, a rare method."""
     kind = stat.S_IFMT(member.external_attr >> 16)
     wrong = None
@@ -45,6 +45,6 @@ def _refuse_special(member: zipfile.ZipInfo) -> None:
         wrong = f"is compressed by the rare method {member.compress_type}"
     if wrong:
         raise DataError(
-            f"A member of the archive {wrong}: {shown_name(member.orig_filename)}",
+            f"A member of the archive {wrong}: {shown_name(member.orig_filename)}", where=where,
             expected="regular files and folders, stored or deflated", fix="pack the archive anew",
         )  # fmt: skip

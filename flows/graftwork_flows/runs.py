@@ -18,7 +18,7 @@ from graftwork.layout import Layout
 from graftwork.params_file import load_settings
 from graftwork.progress import Progress
 from graftwork.stages import SHARED, Context
-from graftwork.workspace import PARAMS, check_before_run, open_workspace
+from graftwork.workspace import PARAMS, check_before_run, check_paths, open_workspace
 from graftwork_flows.books import enter
 from graftwork_flows.console import say
 from graftwork_flows.leftovers import recovered, remove_former
@@ -142,12 +142,21 @@ def begin(
 
 def _has_work(run: Run, pulls: bool, tell: Callable[[str], None]) -> bool:
     """Tell whether there is anything to compute, or to restore, once what a remote has is here."""
-    changed = run.force or run.pipeline.changed(run.nodes)
+    changed = run.force or _changed(run)
     if changed and pulls:
         with stop_at_once(run.stop):
             pull_before(run.pipeline, [] if run.force else run.nodes, tell)
-        changed = run.force or run.pipeline.changed(run.nodes)
+        changed = run.force or _changed(run)
     return changed
+
+
+def _changed(run: Run) -> bool:
+    """Ask DVC whether anything changed; of a file whose name it can't record, it tells nothing, and we the name."""
+    try:
+        return run.pipeline.changed(run.nodes)
+    except UnicodeEncodeError:
+        check_paths(run.context)
+        raise
 
 
 def _computing_thread() -> Executor:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graftwork.annotations import require_distinct, texts_of
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.settings import ImageFormat
-
-EXPECTED = "images and labels, or x_train, y_train, x_test, y_test; optionally classes"
-
-
-DAMAGED = (  # what numpy and zipfile raise for bytes that make no sense; found by altering archives at random
-    OSError, ValueError, TypeError, AttributeError, EOFError, NotImplementedError, RuntimeError, struct.error,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+from graftwork_plugins.npz_files import EXPECTED, read_archive
 
 
 @dataclass(frozen=True)
@@ -39,24 +30,8 @@ class Npz:
         """Read the archive; raises DataError for what isn't images with labels."""
         arrays = read_archive(path)
         images, labels, split = _assemble(arrays, path)
-        names = _class_names(arrays, labels)
+        names = _class_names(arrays, labels, path)
         return select_classes(RawImages(images, labels, names, split, {"file": path.name}), self.keep, path)
-
-
-def read_archive(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an archive."""
-    if not path.is_file():
-        raise DataError(
-            "The .npz file is missing", where=str(path), expected=EXPECTED, fix="correct path in params.yaml"
-        )
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # numpy alone may leave it open
-            return {name: archive[name] for name in archive.files}
-    except DAMAGED as error:
-        raise DataError(
-            f"The .npz file can't be read: {error}", where=str(path), expected=f"an .npz with {EXPECTED}",
-            fix="write it anew with numpy.savez_compressed; arrays of objects are refused",
-        ) from None  # fmt: skip
 
 
 def select_classes(raw: RawImages, keep: tuple[int, ...] | None, path: Path) -> RawImages:
@@ -116,7 +91,18 @@ def _labels(array: NDArray[Any], path: Path) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def _class_names(arrays: Mapping[str, NDArray[Any]], labels: NDArray[np.int64]) -> tuple[str, ...]:
+def _class_names(
+    arrays: Mapping[str, NDArray[Any]], labels: NDArray[np.int64], path: Path
+) -> tuple[str, ...]:  # fmt: skip
+    """Return the names that the archive lists, or the numbers up to the largest label."""
     if "classes" in arrays:
-        return tuple(str(name) for name in arrays["classes"])
-    return tuple(str(number) for number in range(int(labels.max(initial=-1)) + 1))
+        names = tuple(texts_of(arrays["classes"], "classes", str(path)))
+        require_distinct(names, str(path))
+        return names
+    largest = int(labels.max(initial=-1))
+    if largest >= len(labels):
+        raise DataError(
+            f"The label {largest} of image {int(labels.argmax())} is out of range: there are {len(labels)} images",
+            where=str(path), expected="numbers from 0 upwards, each with images", fix="number the classes anew",
+        )  # fmt: skip
+    return tuple(map(str, range(largest + 1)))

@@ -194,13 +194,14 @@ def _labels(
 
 
 def _require_one_label_each(found: Sequence[_Entry], path: Path) -> None:
-    """Raise DataError for a file that stands in the table with two labels."""
-    seen: dict[str, Row] = {}
-    for row in (entry.row for entry in found):
-        if isinstance(row.picture, str):
-            other = seen.setdefault(row.picture, row)
+    """Raise DataError for a file that stands in the table with two labels, however its path is written."""
+    seen: dict[Path, Row] = {}
+    for entry in found:
+        if isinstance(entry.source, Path):
+            row, other = entry.row, seen.setdefault(entry.source, entry.row)
             if other.label != row.label:
+                again = "" if other.picture == row.picture else f", as {row.picture!r}"
                 raise DataError(
-                    f"{row.picture!r} has two labels: {other.label!r} in row {other.place}, {row.label!r} in row "
-                    f"{row.place}", where=str(path), fix="leave one of them",
+                    f"{other.picture!r} has two labels: {other.label!r} in row {other.place}, {row.label!r} in row "
+                    f"{row.place}{again}", where=str(path), fix="leave one of them",
                 )  # fmt: skip

@@ -16,7 +16,7 @@ from graftwork.number_tables import NumberTable, read_arrays, read_parquet, read
 from graftwork.settings import ImageFormat
 from graftwork.survey import Survey, survey_of
 from graftwork.vectors import require_vector_format
-from graftwork_plugins.npz import read_archive
+from graftwork_plugins.npz_files import read_archive
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npz")
 Column = Annotated[str, Field(min_length=1)]

@@ -85,6 +85,17 @@ def pictures(folder: Path) -> Path:
     return folder
 
 
+def test_names_that_are_not_utf_8_are_refused_before_there_is_a_workspace(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "photos")
+    (folder / "cat" / "caf\udce9").mkdir()
+    (folder / "note.\udcff").touch()
+    with pytest.raises(DataError, match=r"2 file names are not UTF-8: cat/caf\\udce9, note\.\\udcff"):
+        survey(folder, REGISTRY)
+    (tmp_path / "x\udcff.csv").write_text("1,2,a\n")
+    with pytest.raises(DataError, match=r"1 file name is not UTF-8: .*x\\udcff\.csv"):
+        survey(tmp_path / "x\udcff.csv", REGISTRY)
+
+
 def test_a_folder_with_a_table_of_its_pictures_is_read_by_it(tmp_path: Path) -> None:
     folder = pictures(tmp_path)
     (folder / "notes.csv").write_text("who,when\nme,now\n")

@@ -15,11 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
+from graftwork.errors import DataError
 from graftwork.files import write_json
 from graftwork.layout import Layout
 from graftwork.weights import load_weights, save_weights
 from graftwork_flows.cli import main
+from graftwork_flows.launch import _check_first
 from graftwork_flows.overrides import as_overrides
+from graftwork_flows.runs import begin
 from graftwork_flows.sandbox import sandbox
 from tests.flows.conftest import begun, edit, environment, images, run
 
@@ -110,6 +113,9 @@ CASES: dict[str, tuple[Breakage, int, tuple[str, ...]]] = {
     "two names alike": (folder(photos("cat"), photos("Cat"), photos("dog")), 3, ("'Cat'", "'cat'")),
     "link out": (folder(photos("cat"), photos("dog"), lambda r: (r / "cat" / "a.png").symlink_to("/etc/passwd")), 3, ("link",)),
     "link loop": (folder(photos("cat"), photos("dog"), lambda r: (r / "cat" / "loop").symlink_to(r / "cat")), 3, ("link",)),
+    "name not UTF-8": (folder(photos("cat"), photos("dog"), lambda r: (r / "cat" / "a\udcff.png").touch()), 3, (r"cat/a\udcff.png", "rename")),
+    "name of no picture not UTF-8": (folder(photos("cat"), photos("dog"), lambda r: (r / "note.\udcff").touch()), 3, (r"note.\udcff",)),
+    "splits and others": (folder(lambda root: [photos(f"{part}/{name}", 9)(root) for part in ("train", "val", "extra") for name in ("cat", "dog")]), 3, ("train and val", "beside them extra")),
     "too few images": (params("test: 40", "test: 99"), 3, ("test set of 99",)),
     "too few labels": (params("labels: 20", "labels: 2000"), 3, ("labels: 2000",)),
     "labels out of range": (npz(images=GOOD["images"], labels=GOOD["labels"] - 1), 3, ("label -1", "0 to")),
@@ -156,6 +162,15 @@ def test_every_case_meets_the_contract(
         assert text in said
     assert not list(workspace.rglob("*.tmp"))
     assert not (workspace / "hacked").exists()
+
+
+def test_a_name_that_dvc_can_not_record_is_told_where_all_was_well_before(workspace: Path) -> None:
+    folder(photos("cat"), photos("dog"))(workspace)
+    _check_first(workspace, ())  # what it found is kept, so that a run doesn't look again
+    (workspace / "data" / "photos" / "cat" / "a\udcff.png").touch()
+    _check_first(workspace, ())
+    with pytest.raises(DataError, match=r"1 file name is not UTF-8: cat/a\\udcff.png"), begin(workspace):
+        pass
 
 
 def test_without_git_a_run_works_and_overrides_say_what_is_missing(workspace: Path) -> None:

@@ -18,7 +18,7 @@ from graftwork.errors import DataError
 from graftwork.images import RawImages
 from graftwork.settings import ImageFormat
 from graftwork_plugins.cifar import Cifar
-from graftwork_plugins.classic import members
+from graftwork_plugins.classic import members, plain_pickles
 from graftwork_plugins.classic.cifar_versions import Grain
 from graftwork_plugins.classic.plain_pickles import read_pickle
 from tests.plugins.classic_files import (
@@ -152,6 +152,37 @@ def test_a_pickle_with_code_in_it_is_refused_and_does_nothing(tmp_path: Path, pr
 def test_what_these_files_never_hold_is_refused_by_name(content: bytes, words: str) -> None:
     with pytest.raises(DataError, match=words):
         read_pickle(content, "data_batch_1")
+
+
+NESTED = b")" + b"\x85" * 200_000  # a tuple in a tuple in a tuple: its hash takes a stack that isn't there
+DOUBLED = b")" + b"q\x00h\x00\x86" * 60  # a pair of pairs of pairs of one: its hash, or text, takes for ever
+ENCODED = b"c_codecs\nencode\nq\x00X\xe8\x03\x00\x00" + b"a" * 1000 + b"q\x01X\x06\x00\x00\x00latin1q\x02"
+
+
+HARMFUL: dict[str, tuple[bytes, str]] = {
+    "nested key": (b"\x80\x02}" + NESTED + b"K\x01s.", "a tuple as a key"),
+    "nested key among several": (b"\x80\x02}(K\x01K\x02" + NESTED + b"K\x01u.", "a tuple as a key"),
+    "doubled key": (b"\x80\x02}" + DOUBLED + b"K\x01s.", "a tuple as a key"),
+    "key of nothing": (b"\x80\x02}NK\x01s.", "a NoneType as a key"),
+    "doubled module": (b"\x80\x04" + DOUBLED + b"\x8c\x01x\x93.", "a tuple where a str belongs"),
+    "doubled name": (b"\x80\x04\x8c\x01x" + DOUBLED + b"\x93.", "a tuple where a str belongs"),
+    "a text as bytes": (b"\x80\x02" + ENCODED + b"](" + b"h\x00h\x01h\x02\x86R" * 9 + b"e.", "one text as bytes so"),
+    "many sides": (python2(np.zeros((1,) * 5, dtype=np.uint8)), "an array that isn't"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HARMFUL)
+def test_what_would_hang_or_kill_whoever_reads_it_is_refused(case: str) -> None:
+    content, words = HARMFUL[case]
+    with pytest.raises(DataError, match=words):
+        read_pickle(content, "data_batch_1")
+
+
+def test_a_pickle_of_too_many_instructions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_pickles, "MOST_INSTRUCTIONS", 100)
+    assert read_pickle(b"\x80\x02(" + b"]" * 90 + b"t.", "data_batch_1")
+    with pytest.raises(DataError, match="more than 100 instructions"):
+        read_pickle(b"\x80\x02(" + b"]" * 99 + b"t.", "data_batch_1")
 
 
 @pytest.mark.parametrize(
@@ -343,6 +374,31 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(
     with pytest.raises(DataError, match="unpacks to too much") as raised:
         load(path)
     assert raised.value.expected == "at most 2,000,000 bytes"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_whose_method_unpacks_all_at_once_is_refused(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "cifar.zip", "w", method) as archive:
+        for name, content in ten().items():
+            archive.writestr(name, content)
+    with pytest.raises(DataError, match="rare method") as raised:
+        load(tmp_path / "cifar.zip")
+    assert raised.value.where == str(tmp_path / "cifar.zip")
+
+
+@pytest.mark.parametrize("write", [write_tar, write_zip])
+def test_a_member_is_read_in_pieces(
+    tmp_path: Path, write: Callable[[Path, dict[str, bytes]], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "CHUNK_BYTES", 7)
+    path = write(tmp_path / "x", {"a": b"0123456789" * 3, "b": b""})
+    for most, fine in ((30, True), (29, False)):
+        with members.opened(path, 10**6) as found:
+            if fine:
+                assert [member.read(most) for member in found] == [b"0123456789" * 3, b""]
+            else:
+                with pytest.raises(DataError, match="'a' is too large"):
+                    next(found).read(most)
 
 
 def test_an_archive_of_too_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import zipfile
 from dataclasses import replace
@@ -225,6 +226,17 @@ def test_links_out_of_the_root_are_refused(folder: Path, tmp_path: Path) -> None
         link.unlink()
 
 
+def test_folders_of_splits_that_are_links_are_refused(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    for name in ("cat", "dog"):
+        picture(elsewhere / name / "0.png")
+        picture(root / "test" / name / "0.png")
+    (root / "train").symlink_to(elsewhere)
+    for read in (load, ImageFolder().survey):
+        with pytest.raises(DataError, match="A link leads out of the data folder"):
+            read(root)
+
+
 def test_links_in_a_circle_or_to_nothing_are_refused(folder: Path) -> None:
     link = folder / "cat" / "link.png"
     for target in (link, folder / "gone.png"):
@@ -274,6 +286,93 @@ def test_given_splits_are_respected(tmp_path: Path, validation: str | None) -> N
     expected = {"train": 2, "test": 2} | ({"validation": 2} if validation else {})
     assert raw.split is not None
     assert {str(name): int((raw.split == name).sum()) for name in np.unique(raw.split)} == expected
+
+
+LAYOUTS = {
+    ("train", "val"): {"train", "validation"},
+    ("Train", "Test"): {"train", "test"},
+    ("Training", "Testing"): {"train", "test"},
+    ("train", "dev", "__MACOSX", ".cache"): {"train", "validation"},
+}
+
+
+@pytest.mark.parametrize("parts", LAYOUTS)
+def test_folders_of_splits_are_never_classes(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    for part in parts:
+        for name in ("cat", "dog"):
+            picture(tmp_path / part / name / ("._0.png" if part == "__MACOSX" else "0.png"))
+    raw = load(tmp_path)
+    assert raw.classes == ("cat", "dog") and len(raw.labels) == 4
+    assert raw.split is not None and set(raw.split) == LAYOUTS[parts]
+    assert ImageFolder().survey(tmp_path).splits == LAYOUTS[parts]
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (("train", "test", "extra"), "folders called test and train, and beside them extra"),
+        (("train", "val", "valid"), "folders called train and val and valid"),
+        (("val", "test"), "folders called test and val"),
+    ],
+)
+def test_folders_of_splits_that_can_not_be_meant_are_refused(
+    tmp_path: Path, parts: tuple[str, ...], words: str
+) -> None:  # fmt: skip
+    for part in parts:
+        for name in ("cat", "dog"):
+            picture(tmp_path / part / name / "0.png")
+    for read in (load, ImageFolder().survey):
+        with pytest.raises(DataError, match=words) as raised:
+            read(tmp_path)
+        assert "or rename those that are classes" in raised.value.fix
+
+
+def test_a_training_folder_without_classes_is_refused_by_name(tmp_path: Path) -> None:
+    picture(tmp_path / "train" / "0.png")
+    picture(tmp_path / "test" / "cat" / "0.png")
+    with pytest.raises(DataError, match="holds no class folders") as raised:
+        load(tmp_path)
+    assert raised.value.where == str(tmp_path / "train")
+
+
+def test_one_class_called_like_a_split_is_a_class(folder: Path) -> None:
+    picture(folder / "test" / "0.png")
+    raw = load(folder)
+    assert raw.classes == ("cat", "dog", "test") and raw.split is None
+
+
+def test_pictures_in_no_class_folder_are_warned_of(folder: Path, tmp_path: Path) -> None:
+    picture(folder / "loose.png")
+    told = {"outside the class folders, which are not read": 1}
+    assert load(folder).origin["remarks"] == told
+    parts = tmp_path / "parts"
+    shutil.copytree(folder, parts / "train")  # with the loose one
+    picture(parts / "test" / "unlabelled.png")
+    raw = load(parts)
+    assert len(raw.labels) == 4 and raw.split is not None and set(raw.split) == {"train"}
+    assert raw.origin["remarks"] == dict.fromkeys(told, 2)
+
+
+def test_hidden_pictures_are_passed_over_and_counted(folder: Path) -> None:
+    picture(folder / "cat" / ".ipynb_checkpoints" / "0.png")
+    (folder / "cat" / "._0.png").write_bytes(b"no picture")
+    (folder / "__MACOSX" / "cat").mkdir(parents=True)
+    (folder / "__MACOSX" / "cat" / "0.png").write_bytes(b"no picture")
+    raw = load(folder)
+    assert len(raw.labels) == 4 and raw.classes == ("cat", "dog")
+    assert raw.origin["ignored_extensions"] == {"(hidden)": 3}
+
+
+@pytest.mark.parametrize("ending", ["jfif", "jpe", "JPEG"])
+def test_every_ending_of_a_format_that_is_decoded_is_read(folder: Path, ending: str) -> None:
+    Image.new("L", (9, 9)).save(folder / "cat" / f"2.{ending}", "jpeg")
+    assert load(folder).labels.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_endings_that_are_not_utf_8_can_be_told_of(folder: Path) -> None:
+    (folder / "note.\udcff").write_text("no picture")
+    assert json.dumps(load(folder).origin, ensure_ascii=False).encode()
+    assert load(folder).origin["ignored_extensions"] == {r".\udcff": 1}
 
 
 def test_photos_of_clothes_are_read_with_their_splits(shared_data: Path, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,9 @@ import pytest
 
 from graftwork.errors import DataError
 from graftwork.images import RawImages
+from graftwork.recognition import recognise
 from graftwork.settings import ImageFormat
+from graftwork_plugins import npz_files
 from graftwork_plugins.npz import Npz
 
 IMAGE = ImageFormat(size=8, channels=1)
@@ -144,6 +149,114 @@ def test_altered_archives_are_read_or_refused(tmp_path: Path) -> None:
         except DataError:
             refused += 1
     assert refused > 100
+
+
+def header(shape: tuple[int, ...], kind: str = "|u1") -> bytes:
+    """Return the beginning of an .npy file that claims so many values."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": kind, "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+def claiming(path: Path, content: bytes, method: int = zipfile.ZIP_DEFLATED, **others: bytes) -> Path:
+    """Write an archive with these bytes in place of the array `images`."""
+    labels = io.BytesIO()
+    np.save(labels, LABELS)
+    with zipfile.ZipFile(path / "data.npz", "w", method) as archive:
+        for name, stored in ({"images": content, "labels": labels.getvalue()} | others).items():
+            archive.writestr(f"{name}.npy", stored)
+    return path / "data.npz"
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [((10**12, 28, 28), "|u1"), ((10**12, 0), "<f4"), ((10**12,), "<U0"), ((-(10**6), -(10**6)), "|u1")],
+)
+def test_a_header_that_claims_more_than_there_is_room_for_is_refused(
+    tmp_path: Path, shape: tuple[int, ...], kind: str
+) -> None:  # fmt: skip
+    with pytest.raises(DataError, match="With 'images', .* the archive unpacks to") as raised:
+        load(claiming(tmp_path, header(shape, kind)))
+    assert raised.value.expected == "at most 67,108,864 bytes"
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    zeros = header((70, 1 << 20)) + bytes(70 << 20)
+    path = claiming(tmp_path, zeros)
+    assert path.stat().st_size < 1 << 20
+    tracemalloc.start()
+    with pytest.raises(DataError, match="unpacks to 73,400,320 bytes"):
+        load(path)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+
+
+def test_arrays_are_counted_together(tmp_path: Path) -> None:
+    half = header((40, 1 << 20)) + bytes(40 << 20)
+    with pytest.raises(DataError, match="With 'more', .* unpacks to 83,886,"):
+        load(claiming(tmp_path, half, more=half))
+
+
+def test_what_is_packed_little_may_be_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SMALL_BYTES", "MOST_BYTES"):
+        monkeypatch.setattr(npz_files, name, 100)
+    path = tmp_path / "data.npz"
+    np.savez(path, images=IMAGES, labels=LABELS)
+    assert load(path).labels.tolist() == LABELS.tolist()
+    np.savez_compressed(path, images=np.zeros((99, 40, 40), np.uint8), labels=LABELS)
+    with pytest.raises(DataError, match="the archive unpacks to"):
+        load(path)
+
+
+def test_a_header_without_end_is_not_read_to_it(tmp_path: Path) -> None:
+    endless = b"\x93NUMPY\x02\x00" + (2**32 - 1).to_bytes(4, "little") + bytes(32 << 20)
+    path = claiming(tmp_path, endless, x_train=endless)
+    tracemalloc.start()
+    with pytest.raises(DataError, match="can't be read"):
+        load(path)
+    assert recognise(path) == "npz"
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_method_that_unpacks_all_at_once_is_refused(tmp_path: Path, method: int) -> None:
+    with pytest.raises(DataError, match="rare method"):
+        load(claiming(tmp_path, header((1,)), method))
+
+
+def test_members_that_are_no_arrays_are_passed_over(write: Write) -> None:
+    path = write()
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("readme.txt", "what it is")
+    assert len(load(path).labels) == 6
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        (np.array("cat"), r"The array 'classes' is <U3 of shape \(\)"),
+        (np.array([["a"], ["b"], ["c"]]), r"<U1 of shape \(3, 1\)"),
+        (np.array([0.5, 1.5, 2.5]), "'classes' is float64"),
+        (np.array([b"caf\xe9", b"a", b"b"]), "'classes' isn't UTF-8"),
+        (np.array(["cat", "cat", "dog"]), "hard to tell apart: 'cat' .* and 'cat'"),
+        (np.array(["cat", "Cat", "dog"]), "hard to tell apart"),
+    ],
+)
+def test_classes_that_are_no_names_are_refused(write: Write, classes: Any, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        load(write(classes=classes))
+
+
+@pytest.mark.parametrize("classes", [["é", "a", "b"], ["é".encode(), b"a", b"b"], [7, 8, 9]])
+def test_classes_may_be_texts_bytes_or_numbers(write: Write, classes: list[Any]) -> None:
+    expected = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in classes)
+    assert load(write(classes=np.array(classes))).classes == expected
+
+
+def test_a_label_beyond_the_images_is_refused_before_classes_are_counted(write: Write) -> None:
+    with pytest.raises(DataError, match="The label 4000000000 of image 2 is out of range: there are 6 images"):
+        load(write(labels=np.array([0, 1, 4 * 10**9, 0, 1, 2])))
 
 
 def test_a_single_array_is_no_archive(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from graftwork.errors import DataError, SettingsError
 from graftwork.images import RawImages
 from graftwork.settings import ImageFormat
 from graftwork_plugins.table import Table
+from graftwork_plugins.vectors import Vectors
 
 GREY = ImageFormat(size=8, channels=1)
 FILES = ("a.png", "b.png", "more/c.png", "more/d.png")
@@ -145,6 +146,14 @@ def test_a_link_out_of_the_folder_is_refused_even_when_others_are_skipped(
         load(write(folder / "list.csv", changed(1, name, "cat")), unreadable="skip")
 
 
+@pytest.mark.parametrize("again", ["./a.png", "more/./c.png", "same.png"])
+def test_a_file_has_one_label_however_its_path_is_written(folder: Path, again: str) -> None:
+    (folder / "same.png").symlink_to(folder / "a.png")
+    words = rf"'(a|more/c)\.png' has two labels: 'dog' in row list.csv \d, 'no' in row list.csv 5, as '{again}'"
+    with pytest.raises(DataError, match=words):
+        load(write(folder / "list.csv", changed(3, again, "no")))
+
+
 def test_rows_without_a_picture_are_skipped_and_listed_when_so_set(folder: Path) -> None:
     (folder / "b.png").write_bytes(b"")
     raw = load(write(folder / "list.csv", [*ROWS, ("gone.png", "cat"), ("more/c.png", "dog")]), unreadable="skip")
@@ -263,6 +272,32 @@ def test_labels_of_bytes_are_texts_if_they_are_utf_8(folder: Path) -> None:
         else:
             with pytest.raises(DataError, match="can't be read: 'utf-8' codec can't decode"):
                 load(folder / "x.parquet")
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([1.0, float("nan")], r"1 row has no label: row x.parquet 2"),
+        ([[0], [1]], r"The column 'label' holds list<"),
+        ([{"a": 1}, {"a": 2}], r"The column 'label' holds struct<"),
+    ],
+)
+@pytest.mark.parametrize("vectors", [False, True])
+def test_parquet_labels_that_are_no_labels_are_refused(
+    folder: Path, labels: list[object], words: str, vectors: bool
+) -> None:
+    columns = {"x": [0.5, 1.5]} if vectors else {"path": ["a.png", "b.png"]}
+    path = folder / "x.parquet"
+    pq.write_table(pa.table({**columns, "label": labels}), path)
+    with pytest.raises(DataError, match=words.replace("x.parquet ", "") if vectors else words):
+        Vectors().load(path, ImageFormat(size=1, channels=1)) if vectors else load(path)
+
+
+def test_a_split_that_is_missing_or_several_is_refused(folder: Path) -> None:
+    for splits, words in (([float("nan"), 0.5], "no known split: row"), ([["train"], ["test"]], "'split' holds list<")):
+        pq.write_table(pa.table({"path": FILES[:2], "label": ["x", "y"], "split": splits}), folder / "x.parquet")
+        with pytest.raises(DataError, match=words):
+            load(folder / "x.parquet")
 
 
 def test_files_of_one_folder_must_agree(tmp_path: Path) -> None:

@@ -194,11 +194,33 @@ def test_an_archive_may_name_its_classes_and_a_gap_is_noticed(tmp_path: Path) ->
         ({"vectors": VECTORS, "labels": [0, 1, 0], "split": ["train"]}, "The vectors are"),
         ({"vectors": VECTORS * [[1, np.nan]], "labels": [0, 1, 0]}, "3 cells are no finite number: row 0, feature 1"),
         ({"x_train": VECTORS, "y_train": [0, 1, 0], "x_test": VECTORS[:, :1], "y_test": [0, 1, 0]}, "and x_test"),
+        ({"x_train": 1.0, "y_train": [0], "x_test": 2.0, "y_test": [1]}, r"x_train is float64 of shape \(\)"),
+        ({"x_train": VECTORS, "y_train": 0, "x_test": VECTORS, "y_test": 1}, r"y_train is int64 of shape \(\)"),
+        ({"x_train": VECTORS, "y_train": [0, 1, 0], "x_test": np.zeros(3, "i4,f4"), "y_test": [0, 1, 0]}, "and x_test"),
+        ({"vectors": VECTORS, "labels": [0, 1, 0], "classes": "ab"}, r"'classes' is <U2 of shape \(\)"),
+        ({"vectors": VECTORS, "labels": [0, 1, 0], "classes": ["cat", "cat"]}, "hard to tell apart"),
+        ({"vectors": VECTORS, "labels": [0, 1, 0], "split": "train"}, r"'split' is <U5 of shape \(\)"),
+        (
+            {"vectors": VECTORS, "labels": list("aba"), "classes": ["a", "c"]},
+            r"1 row has a label that isn't among the classes: row 1 \('b'\)",
+        ),
     ],
 )
 def test_an_archive_that_holds_no_vectors_is_refused(tmp_path: Path, arrays: dict[str, Any], words: str) -> None:
     with pytest.raises(DataError, match=words):
         load(archive(tmp_path / "a.npz", **arrays))
+
+
+def test_texts_in_an_archive_may_be_bytes(tmp_path: Path) -> None:
+    arrays = {"vectors": VECTORS, "labels": [1, 0, 1], "classes": [b"cat", "é".encode()], "split": [b"train"] * 3}
+    raw = load(archive(tmp_path / "a.npz", **arrays))
+    assert raw.classes == ("cat", "é") and raw.labels.tolist() == [1, 0, 1]
+    assert raw.split is not None and set(raw.split) == {"train"}
+
+
+def test_labels_may_be_texts_among_the_classes_that_are_listed(tmp_path: Path) -> None:
+    raw = load(archive(tmp_path / "a.npz", vectors=VECTORS, labels=list("bab"), classes=["b", "a"]))
+    assert raw.classes == ("b", "a") and raw.labels.tolist() == [0, 1, 0]
 
 
 def test_parquet_columns_of_any_number_are_read(tmp_path: Path) -> None:

@@ -15,8 +15,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from graftwork.errors import DataError
+from graftwork.zip_members import refuse_special
 
 MOST_MEMBERS = 100_000
+CHUNK_BYTES = 1 << 20
 DAMAGED = (  # what tarfile, zipfile and gzip raise for bytes that make no sense; found by altering archives at random
     tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, IndexError,
     NotImplementedError,
@@ -33,21 +35,26 @@ class Member:
 
     def read(self, most_bytes: int) -> bytes:
         """Return its content. Raises DataError where it is damaged, or larger than `most_bytes`."""
+        pieces: list[bytes] = []
+        left = most_bytes + 1
         with _intact(self.archive):
-            content = self.stream.read(most_bytes + 1)
-        if len(content) > most_bytes:
+            while piece := self.stream.read(min(CHUNK_BYTES, left)):
+                pieces.append(piece)
+                left -= len(piece)
+        if not left:
             raise DataError(
                 f"The file {self.path.name!r} is too large", where=str(self.archive),
                 expected=f"at most {most_bytes:,} bytes", fix="fetch the archive anew",
             )  # fmt: skip
-        return content
+        return b"".join(pieces)
 
 
 @contextmanager
 def opened(archive: Path, most_bytes: int) -> Iterator[Iterator[Member]]:
-    """Yield the regular files of a zip, tar or tar.gz in their order; links, folders and devices are passed over.
+    """Yield the regular files of a zip, tar or tar.gz in their order; links and folders are passed over.
 
-    Raises DataError for what is damaged or encrypted, and where more than `most_bytes` come out of it.
+    Raises DataError for what is damaged, encrypted or packed by a method of which zipfile unpacks any amount at once,
+    and where more than `most_bytes` come out of it.
     """
     with _intact(archive):
         unpack = _zipped if zipfile.is_zipfile(archive) else _tarred
@@ -98,9 +105,8 @@ def _zipped(path: Path, most_bytes: int) -> Generator[Member, None, None]:
         for info in archive.infolist():
             if info.filename.endswith("/") or stat.S_ISLNK(info.external_attr >> 16):
                 continue
-            if info.flag_bits & 1:
-                raise DataError(f"The file {info.filename!r} is encrypted", where=str(path), fix="unpack the archive")
-            total += info.file_size  # zipfile reads no more than that
+            refuse_special(info, str(path))
+            total += info.file_size  # of what is stored or deflated zipfile gives no more than that
             if total > most_bytes:
                 raise _too_much(path, most_bytes)
             with archive.open(info) as stream:

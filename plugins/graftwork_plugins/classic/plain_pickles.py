@@ -34,6 +34,8 @@ LITERALS = {
 CONSTANTS: dict[str, object] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 EMPTY: dict[str, Callable[[], object]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+MOST_INSTRUCTIONS = 2_000_000  # CIFAR-100's training file has 300,000; an empty list takes 56 bytes for one
+MOST_SIDES = 4  # of an array; the product of very many numbers takes long
 MARK = object()
 T = TypeVar("T")
 
@@ -65,8 +67,7 @@ class Array:
     def fill(self, state: object) -> None:
         """Take numpy's state: version, shape, kind, order, bytes."""
         match state:
-            case (1, tuple(shape), Kind(name="u1" | "|u1"), False, bytes() | str() as content):
-                content = content.encode("latin-1") if isinstance(content, str) else content
+            case (1, tuple(shape), Kind(name="u1" | "|u1"), False, bytes() as content) if len(shape) <= MOST_SIDES:
                 if all(type(side) is int and side > 0 for side in shape) and math.prod(shape) == len(content):
                     self.values = np.frombuffer(content, dtype=np.uint8).reshape(shape)
                     return
@@ -90,12 +91,18 @@ def read_pickle(content: bytes, where: str) -> object:
 
 
 class _Machine:
+    """The stack machine. Nothing nested is ever hashed, compared or shown: that recurses, or expands what is shared."""
+
     def __init__(self) -> None:
         self.stack: list[object] = []
         self.memory: dict[int, object] = {}
+        self.room = 0  # bytes that texts may still become: a text that is used again and again would fill the memory
 
     def run(self, content: bytes) -> object:
-        for opcode, argument, _ in pickletools.genops(content):
+        self.room = len(content)
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+            if count == MOST_INSTRUCTIONS:
+                raise Refused(f"more than {MOST_INSTRUCTIONS:,} instructions")
             if opcode.name == "STOP":
                 (value,) = self._pop(len(self.stack))
                 return value
@@ -118,7 +125,7 @@ class _Machine:
         elif name == "MARK":
             self.stack.append(MARK)
         elif name in ("GLOBAL", "STACK_GLOBAL"):
-            self.stack.append(_known(argument if name == "GLOBAL" else " ".join(map(str, self._pop(2)))))
+            self.stack.append(_known(argument if name == "GLOBAL" else self._dotted()))
         elif name not in ("PROTO", "FRAME"):
             self._combine(name)
 
@@ -131,14 +138,14 @@ class _Machine:
             _of(list, self.stack[-1]).extend(items)
         elif name in ("SETITEM", "SETITEMS"):
             pairs = self._since_mark() if name == "SETITEMS" else self._pop(2)
-            _of(dict, self.stack[-1]).update(zip(pairs[::2], pairs[1::2], strict=True))
+            _of(dict, self.stack[-1]).update(zip(map(_key, pairs[::2]), pairs[1::2], strict=True))
         elif name == "REDUCE":
             constructor, arguments = self._pop(2)
-            self.stack.append(_made(constructor, arguments))
+            self.stack.append(self._made(constructor, arguments))
         elif name == "BUILD":
             (state,) = self._pop(1)
             if isinstance(self.stack[-1], Array):
-                self.stack[-1].fill(state)
+                self.stack[-1].fill(self._as_bytes(state))
             elif not isinstance(self.stack[-1], Kind):
                 raise Refused("a state for something that has none")
         else:
@@ -151,12 +158,42 @@ class _Machine:
         return self._cut(place)
 
     def _since_mark(self) -> list[object]:
-        return self._cut(max(index for index, value in enumerate(self.stack) if value is MARK))[1:]
+        for place in reversed(range(len(self.stack))):
+            if self.stack[place] is MARK:
+                return self._cut(place)[1:]
+        raise ValueError("it ends a group that it didn't begin")
 
     def _cut(self, place: int) -> list[object]:
         taken = self.stack[place:]
         del self.stack[place:]
         return taken
+
+    def _dotted(self) -> str:
+        """Take a module's and a name's text off the stack."""
+        return " ".join(_of(str, part) for part in self._pop(2))
+
+    def _made(self, constructor: object, arguments: object) -> object:
+        match constructor, arguments:
+            case Name(meaning="an array"), tuple():
+                return Array()
+            case Name(meaning="a kind of numbers"), (name, *_):
+                return Kind(name)
+            case Name(meaning="bytes that were text"), (str() as text, "latin1"):
+                return self._encoded(text)
+        raise Refused("a call of something that isn't a known constructor")
+
+    def _as_bytes(self, state: object) -> object:
+        """Return an array's state with the content as bytes: Python 2's strings come as text."""
+        match state:
+            case (version, shape, kind, order, str() as content):
+                return version, shape, kind, order, self._encoded(content)
+        return state
+
+    def _encoded(self, text: str) -> bytes:
+        self.room -= len(text)
+        if self.room < 0:
+            raise Refused("one text as bytes so often that they are more than the file has")
+        return text.encode("latin-1")
 
 
 def _known(name: object) -> Name:
@@ -165,19 +202,14 @@ def _known(name: object) -> Name:
     return Name(KNOWN[str(name)])
 
 
-def _made(constructor: object, arguments: object) -> object:
-    match constructor, arguments:
-        case Name(meaning="an array"), tuple():
-            return Array()
-        case Name(meaning="a kind of numbers"), (name, *_):
-            return Kind(name)
-        case Name(meaning="bytes that were text"), (str() as text, "latin1"):
-            return text.encode("latin-1")
-    raise Refused("a call of something that isn't a known constructor")
-
-
 def _number(value: object) -> int:
     return _of(int, value)
+
+
+def _key(value: object) -> object:
+    if not isinstance(value, str | bytes | int):
+        raise Refused(f"a {type(value).__name__} as a key")
+    return value
 
 
 def _of(kind: type[T], value: object) -> T:
