@@ -43,7 +43,7 @@ def split_images(
         chosen = np.fromiter(islice(order, settings.labels), dtype=np.int64, count=settings.labels)
         splits = replace(splits, train=np.sort(chosen))
     for name, indices in splits.by_name().items():
-        _check_classes(raw, indices, name, where, settings)
+        _check_classes(raw, indices, name, where)
     return splits
 
 
@@ -160,14 +160,13 @@ def _check_labels(train: Indices, budget: int, classes: int, where: str) -> None
         )  # fmt: skip
 
 
-def _check_classes(raw: RawImages, indices: Indices, name: str, where: str, settings: DataSettings) -> None:
+def _check_classes(raw: RawImages, indices: Indices, name: str, where: str) -> None:
     counts = np.bincount(raw.labels[indices], minlength=len(raw.classes))
     if (counts > 0).all():
         return
     missing = int(np.flatnonzero(counts == 0)[0])
     total = int((raw.labels == missing).sum())
-    larger = {"train": "labels" if settings.labels is not None else ""}.get(name, name)
-    mended = f"remove the class, or enlarge {larger} in params.yaml" if larger else "or remove the class"
+    mended = "or remove the class" if name == "train" else f"remove the class, or enlarge {name} in params.yaml"
     raise DataError(
         f"The class {raw.classes[missing]!r} has {total} image{'s' * (total != 1)} in all and none in the "
         f"{name} set", where=where, expected="at least 3 images a class, one for each split",

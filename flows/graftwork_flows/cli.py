@@ -71,8 +71,10 @@ def _name_folders_from_here() -> None:
     """Make the folders that the environment names whole, as seen from where the user stands: runs work elsewhere."""
     for variable in ("GRAFTWORK_MIRROR", "GRAFTWORK_CACHE"):
         if named := os.environ.get(variable):
-            with suppress(RuntimeError):  # ~nobody: whoever looks there says what is wrong
-                os.environ[variable] = str(Path(named).expanduser().absolute())
+            folder = Path(named)
+            with suppress(RuntimeError):  # ~nobody: who looks for a folder of that name says that it isn't there
+                folder = folder.expanduser()
+            os.environ[variable] = str(folder.absolute())
 
 
 def _version(wanted: bool) -> None:
