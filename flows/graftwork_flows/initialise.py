@@ -61,8 +61,8 @@ def initialise(
 
 def _texts(folder: Path, wish: Wish | None, recipe: str | None, plugins: str) -> tuple[dict[str, str], list[str]]:
     """Return the files of `OWN`, and what was found of the user's own data, in lines."""
-    registry, found = own_plugins.loaded(folder, plugins), []
-    params = _template("params.yaml")
+    registry = own_plugins.loaded(folder, plugins)
+    params, found = _template("params.yaml"), list[str]()
     if recipe is not None:
         params = _recipe(recipe).joinpath("params.yaml").read_text("utf-8")
     elif wish is not None:
