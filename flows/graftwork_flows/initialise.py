@@ -72,7 +72,7 @@ def _texts(folder: Path, wish: Wish | None, recipe: str | None, plugins: str) ->
     return {"params.yaml": params, **stages, SCHEMA: schema_text(registry)}, found
 
 
-def _tell(folder: Path, written: Mapping[str, str]) -> None:
+def _tell(folder: Path, written: dict[str, str]) -> None:
     """Say what was written, and what comes next."""
     say(f"A workspace is in {folder}:")
     for name, what in (written | dict.fromkeys([*PATTERNS, ".dvc/"], "")).items():

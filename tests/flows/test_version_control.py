@@ -34,7 +34,7 @@ def test_lines_are_appended_and_nothing_else_changes(before: bytes, after: bytes
 
 def test_a_gitignore_that_is_not_utf_8_is_added_to_all_the_same(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_bytes(b"caf\xe9\r\n")
-    initialise(tmp_path)
+    initialise(tmp_path, git=True)
     found = (tmp_path / ".gitignore").read_bytes()
     assert found.startswith(b"caf\xe9\r\n") and b"\r\n/weights/*\r\n" in found
 
