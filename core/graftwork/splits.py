@@ -169,8 +169,9 @@ def _check_classes(raw: RawImages, indices: Indices, name: str, where: str) -> N
         return
     missing = int(np.flatnonzero(counts == 0)[0])
     total = int((raw.labels == missing).sum())
+    mended = "or remove the class" if name == "train" else f"remove the class, or enlarge {name} in params.yaml"
     raise DataError(
         f"The class {raw.classes[missing]!r} has {total} image{'s' * (total != 1)} in all and none in the "
         f"{name} set", where=where, expected="at least 3 images a class, one for each split",
-        fix=f"add images to it, remove the class, or enlarge {name} in params.yaml",
+        fix=f"add images to it, {mended}",
     )  # fmt: skip

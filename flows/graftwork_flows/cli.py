@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,6 +38,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict al
 
 def main() -> None:
     """Run the command line; every error that a user can mend is one block on standard error."""
+    _name_folders_from_here()
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
@@ -63,6 +65,16 @@ def main() -> None:
         full = disk_full(Path.cwd(), error)
         print_error(full)
         sys.exit(full.exit_code)
+
+
+def _name_folders_from_here() -> None:
+    """Make the folders that the environment names whole, as seen from where the user stands: runs work elsewhere."""
+    for variable in ("GRAFTWORK_MIRROR", "GRAFTWORK_CACHE"):
+        if named := os.environ.get(variable):
+            folder = Path(named)
+            with suppress(RuntimeError):  # ~nobody: who looks for a folder of that name says that it isn't there
+                folder = folder.expanduser()
+            os.environ[variable] = str(folder.absolute())
 
 
 def _version(wanted: bool) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -13,21 +13,21 @@ from pathlib import Path
 from graftwork.errors import SettingsError, StateError, did_you_mean
 from graftwork.files import atomic_file, require_writable, write_text
 from graftwork.schema import schema_text
+from graftwork_flows import own_plugins, version_control
 from graftwork_flows.console import say
+from graftwork_flows.own_data import path_of, quoted
 from graftwork_flows.own_params import EMBEDDED, Wish, own_params
+from graftwork_flows.params_text import ParamsText
 
+SCHEMA = "params.schema.json"
 OWN = {  # never written over unasked
     "params.yaml": "the settings, each with a comment",
     "dvc.yaml": "the stages",
     "prefect.yaml": "deployments, for a schedule with a worker",
+    SCHEMA: "by which editors complete params.yaml",
 }
-OTHERS = {
-    "params.schema.json": "by which editors complete params.yaml",
-    "strategies/centre_logits.py": "a strategy of your own, as an example",
-    ".gitignore": "",
-    ".dvcignore": "",
-    ".dvc/": "",
-}
+PATTERNS = {".gitignore": "gitignore", ".dvcignore": "dvcignore"}  # added to, from these templates
+FOLDERS = ("data", ".dvc", ".dvc/plots")
 
 
 def initialise(
@@ -40,35 +40,42 @@ def initialise(
     """
     if git and not shutil.which("git"):
         raise StateError("git isn't installed", where=str(folder), fix="install it, or leave --git out")
-    from graftwork_flows.listing import registry_at
-
-    found: list[str] = []
-    params = _template("params.yaml")
-    if recipe is not None:
-        params = _recipe(recipe).joinpath("params.yaml").read_text("utf-8")
-    elif wish is not None:
-        params, found = own_params(params, folder, wish, registry_at(folder))
+    folder = path_of(str(folder), "FOLDER")
+    plugins = own_plugins.chosen(folder)
+    texts, found = _texts(folder, wish, recipe, plugins)
     require_writable(folder)
-    kept = _clear(folder, overwrite)
-    write_text(folder / "params.yaml", params)
-    for name in ("dvc.yaml", "prefect.yaml"):
-        write_text(folder / name, _template(name))
-    _write_missing(folder / "strategies" / "centre_logits.py", _template("centre_logits.py"))
-    for name in ("gitignore", "dvcignore"):
-        _append(folder / f".{name}", _template(name))
-    data = _write_data(folder, params, recipe)
-    write_text(folder / "params.schema.json", schema_text(registry_at(folder)))
-    _version_control(folder, git)
+    _require_places(folder)
+    kept = _clear(folder, texts, overwrite)
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    examples = own_plugins.write_example(folder, plugins)
+    for name, template in PATTERNS.items():
+        version_control.add_lines(folder / name, _template(template))
+    data = _write_data(folder, texts["params.yaml"], recipe)
+    version_control.set_up(folder, git)
     _write_missing(folder / ".dvc" / "plots" / "strategies.json", _template("plot.json"))
     for line in found:
         say(f"found: {line}")
-    _tell(folder, data, kept)
+    _tell(folder, OWN | examples | dict.fromkeys(data, "data") | dict.fromkeys(kept, "as it was before"))
 
 
-def _tell(folder: Path, data: list[str], kept: list[str]) -> None:
+def _texts(folder: Path, wish: Wish | None, recipe: str | None, plugins: str) -> tuple[dict[str, str], list[str]]:
+    """Return the files of `OWN`, and what was found of the user's own data, in lines."""
+    registry = own_plugins.loaded(folder, plugins)
+    params, found = _template("params.yaml"), list[str]()
+    if recipe is not None:
+        params = _recipe(recipe).joinpath("params.yaml").read_text("utf-8")
+    elif wish is not None:
+        params, found = own_params(params, folder, wish, registry)
+    params = str(ParamsText.of(params).with_value("local_plugins", quoted(plugins)))
+    stages = {name: _template(name) for name in ("dvc.yaml", "prefect.yaml")}
+    return {"params.yaml": params, **stages, SCHEMA: schema_text(registry)}, found
+
+
+def _tell(folder: Path, written: dict[str, str]) -> None:
     """Say what was written, and what comes next."""
     say(f"A workspace is in {folder}:")
-    for name, what in (OWN | OTHERS | dict.fromkeys(data, "data") | dict.fromkeys(kept, "as it was before")).items():
+    for name, what in (written | dict.fromkeys([*PATTERNS, ".dvc/"], "")).items():
         say(f"  {name:<28} {what}".rstrip())
     say(f"Next:{'' if folder == Path.cwd() else f' cd {shlex.quote(str(folder))}, then'}")
     say("  graftwork run                train, compare, report")
@@ -96,9 +103,21 @@ def _recipe(name: str) -> Traversable:
     return _recipes() / name
 
 
-def _clear(folder: Path, overwrite: bool) -> list[str]:
+def _require_places(folder: Path) -> None:
+    """Raise StateError where a file stands in a folder's place, or what has to be added to can't be."""
+    for name in FOLDERS:
+        if (folder / name).exists() and not (folder / name).is_dir():
+            raise StateError(
+                "There is a file where a folder should be; nothing was written", where=str(folder / name),
+                expected="a folder, or nothing", fix="rename it, or graftwork init in another folder",
+            )  # fmt: skip
+    for name, template in PATTERNS.items():
+        version_control.missing_lines(folder / name, _template(template))
+
+
+def _clear(folder: Path, texts: Mapping[str, str], overwrite: bool) -> list[str]:
     """Put aside files that would be written over, where the user wants that; return their new names."""
-    there = [name for name in OWN if (folder / name).exists()]
+    there = [name for name in OWN if (folder / name).exists() and not _is_same(folder / name, texts[name])]
     if there and not overwrite and not _agreed(there):
         raise StateError(
             f"There is {_several(there)} already; nothing was written", where=str(folder),
@@ -110,6 +129,11 @@ def _clear(folder: Path, overwrite: bool) -> list[str]:
         kept.append(next(old for old in names if not (folder / old).exists()))
         (folder / name).replace(folder / kept[-1])
     return kept
+
+
+def _is_same(file: Path, text: str) -> bool:
+    """Tell of the schema, which nobody writes by hand, whether it is what would be written."""
+    return file.name == SCHEMA and file.is_file() and file.read_bytes() == text.encode()
 
 
 def _several(names: list[str]) -> str:
@@ -131,7 +155,7 @@ def _write_data(folder: Path, params: str, recipe: str | None) -> list[str]:
     if EMBEDDED in params:
         source = files("graftwork_plugins") / "data"
         _copy(source / Path(EMBEDDED).name, folder / EMBEDDED)
-        write_text(folder / "data" / "LICENSE.fashion-mnist", (source / "LICENSE.fashion-mnist").read_text("utf-8"))
+        _copy(source / "LICENSE.fashion-mnist", folder / "data" / "LICENSE.fashion-mnist")
         written += [EMBEDDED, "data/LICENSE.fashion-mnist"]
     for file in _recipe(recipe).iterdir() if recipe else ():
         if file.name != "params.yaml" and file.is_file():
@@ -154,38 +178,3 @@ def _write_missing(path: Path, text: str) -> None:
 
 def _template(name: str) -> str:
     return (files("graftwork_flows") / "templates" / f"{name}.template").read_text("utf-8")
-
-
-def _append(path: Path, lines: str) -> None:
-    """Add the lines that a file doesn't hold yet."""
-    present = path.read_text("utf-8").splitlines() if path.is_file() else []
-    wanted = [line for line in lines.splitlines() if line not in present]
-    write_text(path, "\n".join([*present, *wanted]) + "\n")
-
-
-def _version_control(folder: Path, git: bool) -> None:
-    """Set up DVC where it is missing; git too, where it is missing and asked for."""
-    if git and _depth_in_git(folder) is None:
-        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    if (folder / ".dvc").is_dir():
-        return
-    depth = _depth_in_git(folder)
-    kind = ["--no-scm"] if depth is None else ["--subdir"] if depth else []
-    for arguments in (["init", "--quiet", *kind], ["config", "core.analytics", "false"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise StateError(
-                f"dvc {' '.join(arguments)} failed: {done.stderr.strip()}",
-                where=str(folder),
-                fix="run it by hand",
-            )
-
-
-def _depth_in_git(folder: Path) -> str | None:
-    """Return `../` for each folder up to the top of a git repository; None outside of any, and without git."""
-    if not shutil.which("git"):
-        return None
-    found = subprocess.run(["git", "rev-parse", "--show-cdup"], cwd=folder, capture_output=True, text=True, check=False)
-    return None if found.returncode else found.stdout.strip()

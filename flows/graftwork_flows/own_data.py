@@ -34,7 +34,7 @@ def find(asked: str, option: str, folder: Path, registry: Registry) -> Found:
 
     Raises DataError for data that can't be read, SettingsError for what is neither path nor name.
     """
-    path = Path(asked).expanduser().resolve()
+    path = path_of(asked, option)
     if path.exists():
         return _at(path, folder, registry)
     known = _published(registry)
@@ -45,6 +45,24 @@ def find(asked: str, option: str, folder: Path, registry: Registry) -> Found:
             fix=did_you_mean(asked, known) or "correct the path",
         )  # fmt: skip
     return known[asked]
+
+
+def path_of(asked: str, option: str) -> Path:
+    """Return the whole path that a user means. Raises SettingsError for one that can't be, or that no text can name."""
+    try:
+        path = Path(asked).expanduser().resolve()
+        path.exists()  # it may be too long to be asked for
+        str(path).encode()
+    except UnicodeEncodeError:
+        problem = "it isn't UTF-8, as params.yaml is"
+    except (OSError, RuntimeError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or str(error)
+    else:
+        return path
+    raise SettingsError(
+        f"The path {asked!r} can't be used: {problem}", where=option, expected="a path that can be",
+        fix="correct the path, or rename what it leads to",
+    )  # fmt: skip
 
 
 _KINDS = {"--target": "a path", "--source": "a path, timm:NAME"}
@@ -92,7 +110,22 @@ def _surveyed(path: Path, use: Use | None, folder: Path, registry: Registry) -> 
             f"There is one class only: {printable(found.classes[0])}", where=str(path), expected="two classes or more",
             fix="add images of another class, or name the folder above it",
         )  # fmt: skip
+    _require_enough(found, path)
     return found
+
+
+def _require_enough(found: Survey, path: Path) -> None:
+    """Raise DataError unless every class has an image for each split that has to be cut, and one to train on."""
+    cut = [split for split in ("validation", "test") if split not in found.splits]
+    counts = found.training
+    fewest = min(range(len(counts)), key=counts.__getitem__)
+    if counts[fewest] <= len(cut):
+        name, images = printable(found.classes[fewest]), f"{counts[fewest]} image{'s' * (counts[fewest] != 1)}"
+        raise DataError(
+            f"The class {name!r} has {images}, which is too few to split", where=str(path),
+            expected=f"at least {len(cut) + 1} images a class, one each for {' and '.join(['training', *cut])}",
+            fix="add images to it, or take the class out",
+        )  # fmt: skip
 
 
 def _published(registry: Registry) -> dict[str, Found]:
@@ -122,5 +155,8 @@ def as_seen_from(folder: Path, path: Path) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text as YAML writes it."""
-    return text if PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    """Return a text as YAML writes it: on one line, whatever it holds."""
+    if PLAIN.fullmatch(text):
+        return text
+    marks = json.dumps(text, ensure_ascii=False)
+    return "".join(mark if mark.isprintable() else f"\\U{ord(mark):08x}" for mark in marks)

@@ -20,7 +20,10 @@ STRATEGIES = (  # a trunk of millions of parameters is slow to train on two core
 )
 FEW = 200  # labels of a first run: a verdict in minutes
 LARGE = 96  # pixels; of larger images a first run takes so many
-CUTS = {"data.target": (0.2, 0.2), "data.source": (0.1, 0.2)}  # taken out for validation, and for the test
+CUTS = {  # taken out of the training images, the test first, of what is left the validation images
+    "data.target": {"test": 0.2, "validation": 0.2},
+    "data.source": {"test": 0.2, "validation": 0.1},
+}
 SEEN = 40_000  # images, in all epochs together, that the embedded source is trained on
 MOST_EPOCHS = 200
 BUDGETS = (1, 2, 5, 10, 20, 50)  # labels a class
@@ -28,6 +31,10 @@ EMBEDDED = "data/fashion_mnist.npz"
 BROUGHT_ALONG = (
     "What the source model learns: the pictures of clothes that Graftwork brings along, 28 pixels, grey.",
     "`graftwork init --source` takes others, or weights that were trained elsewhere.",
+)
+UNTRAINED = (
+    "How a source model is trained. While all `sources` are imports none is; what stands here is checked all the same,",
+    "and a change of it runs `measure` and `report` again.",
 )
 MIRRORED = "mirrors at random; take it out where left and right differ in meaning, as in writing"
 
@@ -97,15 +104,25 @@ def _with_origin(text: ParamsText, name: str, origin: str) -> ParamsText:
     return text.with_block("origins", *text.block("origins"), f"{name}: {origin}")
 
 
-def _cuts(outline: Outline, key: str) -> dict[str, float]:
-    """Return what is taken out of the training images, by split: where the data set brings none of its own."""
-    cuts = dict(zip(("validation", "test"), CUTS[key], strict=True))
-    return {split: cut for split, cut in cuts.items() if not outline.gives(split)}
+def _cuts(outline: Outline, key: str) -> dict[str, int | float]:
+    """Return what is taken out of the training images, by split, where the data set brings none of its own.
+
+    Of few images it is a count, in place of a fraction: one image of each class.
+    """
+    left, cuts = outline.training, dict[str, int | float]()
+    for split, share in CUTS[key].items():
+        if not outline.gives(split):
+            cuts[split] = share if round(share * left) >= outline.classes else outline.classes
+            left -= max(round(share * left), outline.classes)
+    return cuts
 
 
 def _left(outline: Outline, key: str) -> int:
     """Return how many training images are left after these cuts."""
-    return int(outline.training * math.prod(1 - cut for cut in _cuts(outline, key).values()))
+    left = outline.training
+    for cut in _cuts(outline, key).values():
+        left -= round(cut * left) if isinstance(cut, float) else cut
+    return left
 
 
 def _labels(outline: Outline) -> str:
@@ -120,7 +137,7 @@ def _with_budgets(text: ParamsText, outline: Outline) -> ParamsText:
     """Sweep over label budgets that the smallest class can afford."""
     least = outline.fewest
     for cut in _cuts(outline, "data.target").values():
-        least -= math.ceil(round(least * cut, 6))  # cuts are stratified, so it is no more
+        least -= math.ceil(round(least * cut, 6)) if isinstance(cut, float) else 1  # cuts are stratified: it is no more
     afforded = [budget for budget in BUDGETS if budget <= max(1, least)][-4:]
     if afforded[-1] == BUDGETS[-1]:
         return text.with_value("sweep.labels_per_class", str(afforded))
@@ -177,7 +194,7 @@ def _with_import(text: ParamsText, weights: Weights, registry: Registry) -> Para
     text = text.with_comments_of("data.source", "data.target").without("data.source")
     text = text.with_block("imports", f"pretrained: {weights.entry}")
     text = text.with_remarks("model", "The model that the weights in `imports` belong to.")
-    text = text.with_remarks("pretrain", "How a source model is trained; not read while all `sources` are imports.")
+    text = text.with_remarks("pretrain", *UNTRAINED)
     few = {
         "sources": "[pretrained]", "model": model_entry(weights.model, registry), "seeds": "[0, 1, 2]",
         "finetune.epochs": "10", "finetune.batch_size": "16", "finetune.lr": "0.001",
@@ -191,7 +208,7 @@ def _with_import(text: ParamsText, weights: Weights, registry: Registry) -> Para
 def _told_of_vectors(text: ParamsText) -> ParamsText:
     """Say of vectors what is said of pictures in the template."""
     told = {
-        "augmentation": "there is none for vectors",
+        "augmentation": "such as [mixup], which averages two vectors and their labels; drawn anew in every epoch",
         "image": "`image` above: a source's vectors have as many features",
         "storage": "vectors are stored as arrays",
         "selection": "which of them: at random in the classes' proportions; random; k_center, herding: by the numbers",

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graftwork.errors import SettingsError, did_you_mean
+from graftwork.errors import SettingsError, did_you_mean, listed
 from graftwork.registry import Registry
-from graftwork_flows.own_data import as_seen_from, quoted
+from graftwork_flows.own_data import as_seen_from, path_of, quoted
 
 WEIGHT_FILES = {
     ".safetensors": "safetensors", ".pth": "torch", ".pt": "torch", ".bin": "torch", ".h5": "keras", ".keras": "keras",
 }  # fmt: skip
 HUB = "timm:"
+STRANGERS = "hf-hub:"  # after it, in place of timm's own name, a repository of anyone's on the Hugging Face hub
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,14 @@ class Weights:
     reader: str
     path: str
     model: str
+    card: str  # timm's name for what they were trained on: the model's, or with a tag
     origin: str = ""
 
     @property
     def entry(self) -> str:
         """The import's value: with its images as timm knows them; without for a model that isn't timm's."""
         timm = _timm()
-        card = timm.get_pretrained_cfg(self.model) if timm.is_model(self.model) else None
+        card = timm.get_pretrained_cfg(self.card) if timm.is_model(self.model) else None
         image = ""
         if card is not None and len(card.input_size) == 3:
             channels, side, _ = card.input_size
@@ -39,17 +41,47 @@ class Weights:
 
 def find_weights(source: str, model: str | None, folder: Path, registry: Registry) -> Weights | None:
     """Return the weights that `timm:NAME` or a weight file names; None for anything else. Raises SettingsError."""
-    file = Path(source).expanduser().resolve()
     if source.startswith(HUB):
-        name = source.removeprefix(HUB)
-        architecture = name.rpartition("/")[2].partition(".")[0]
-        model_entry(architecture, registry)
-        origin = f"{{timm: {{name: {quoted(name)}}}}}"
-        return Weights("safetensors", "data/origins/pretrained", model or architecture, origin)
+        return _published(source.removeprefix(HUB), model, registry)
+    file = path_of(source, "--source")
     if file.suffix.lower() in WEIGHT_FILES and file.is_file():
         reader = WEIGHT_FILES[file.suffix.lower()]
-        return Weights(reader, as_seen_from(folder, file), model or _architecture(file, reader))
+        named = model or _architecture(file, reader)
+        return Weights(reader, as_seen_from(folder, file), named, _card(file.stem, named))
     return None
+
+
+def _published(name: str, model: str | None, registry: Registry) -> Weights:
+    """Return the weights of a name of timm's, or of a stranger's repository, whose name needn't tell the model."""
+    architecture, _, tag = name.partition("@")[0].rpartition("/")[2].partition(".")
+    theirs = not name.startswith(STRANGERS)
+    if not (theirs or model or _timm().is_model(architecture)):
+        raise SettingsError(
+            f"The repository's name doesn't tell of what model {name} holds the weights", where="--source",
+            expected="a name that begins with one of timm's models", fix="add --model NAME, such as --model resnet18",
+        )  # fmt: skip
+    model_entry(architecture if theirs else model or architecture, registry)
+    if theirs and tag:
+        _require_published(architecture, tag)
+    origin = f"{{timm: {{name: {quoted(name)}}}}}"
+    card = _card(f"{architecture}.{tag}", model or architecture)
+    return Weights("safetensors", "data/origins/pretrained", model or architecture, card, origin)
+
+
+def _require_published(architecture: str, tag: str) -> None:
+    """Raise SettingsError for a tag that timm doesn't know: the first run would."""
+    name, known = f"{architecture}.{tag}", _timm().list_pretrained(f"{architecture}.*")
+    if name not in known:
+        raise SettingsError(
+            f"timm publishes no weights {name!r}", where="--source", expected=listed(known),
+            fix=did_you_mean(name, known) or "take one of these, or the name without the tag",
+        )  # fmt: skip
+
+
+def _card(name: str, model: str) -> str:
+    """Return the name under which timm knows weights, with their tag, where they are this model's; else the model's."""
+    known = name.partition(".")[0] == model and name in _timm().list_pretrained(f"{model}.*")
+    return name if known else model
 
 
 def model_entry(name: str, registry: Registry) -> str:

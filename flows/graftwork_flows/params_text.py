@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-ENTRY = re.compile(r"^(?P<indent> *)(?P<key>[\w]+):(?P<value>.*?)(?P<comment> +#.*)?$")
+QUOTED = r'"(?:\\.|[^"\\])*"'  # in which ` #` begins no comment
+ENTRY = re.compile(rf"^(?P<indent> *)(?P<key>\w+):(?P<value>(?:{QUOTED}|[^\"])*?)(?P<comment> +#.*)?$")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from graftwork.processes import process_of, this_process
 from graftwork.temporaries import remove
 from graftwork.workspace import PARAMS
 from graftwork.yaml_source import read_yaml
+from graftwork_flows.version_control import call, call_dvc, introduce_git
 
 OWNER = ".owner"
 
@@ -35,11 +35,21 @@ class Sandbox:
     name: str
 
     def keep(self) -> str:
-        """Save the outcome as an experiment, copy the report home, and say where both are."""
-        _call(self.root, sys.executable, "-m", "dvc", "exp", "save", "--quiet", "--force", "--name", self.name)
+        """Copy the report home, save the outcome as an experiment, and say where both are.
+
+        Raises StateError where DVC doesn't save it: the report is at home by then.
+        """
         home = Layout(self.workspace).kept_report(self.name)
         make_folder(home.parent)
         shutil.copyfile(Layout(self.root).report / "report.html", home)
+        try:
+            call_dvc(self.root, "exp", "save", "--force", "--name", self.name)
+        except StateError as error:
+            raise StateError(
+                f"The outcome isn't kept as an experiment: {error.what}",
+                where=f"{self.workspace}; the report is kept: {home}",
+                fix="mend that, and run again: what was trained isn't trained again",
+            ) from None  # fmt: skip
         return f"{home}; experiment {self.name} (dvc exp show, dvc exp apply {self.name})"
 
 
@@ -50,21 +60,22 @@ def sandbox(workspace: Path, overrides: Sequence[str], name: str) -> Iterator[Sa
     if settings.mirror:  # which may be named as seen from the workspace
         overrides = [*overrides, f"mirror={json.dumps(str(workspace / Path(settings.mirror).expanduser()))}"]
     top = _repository(workspace)
+    introduce_git(workspace)
     tree = Layout(workspace).worktrees / name
     make_folder(tree.parent)
     for orphan in orphans(workspace):
         remove_worktree(workspace, orphan)
     write_text(_owner(tree), str(this_process()))
-    _call(workspace, "git", "worktree", "add", "--quiet", "--detach", str(tree), "HEAD")
+    call(workspace, "git", "worktree", "add", "--quiet", "--detach", str(tree), "HEAD")
     try:
         root = tree / workspace.relative_to(top)
         _share_private(workspace, root)
         _copy_changes(workspace, root)
         _write_params(root / PARAMS, overrides)
-        cache = _call(workspace, sys.executable, "-m", "dvc", "cache", "dir").strip()
+        cache = call_dvc(workspace, "cache", "dir").strip()
         absolute = (workspace / ".dvc" / cache).resolve() if not Path(cache).is_absolute() else Path(cache)
         _share_remotes(workspace, root)
-        _call(root, sys.executable, "-m", "dvc", "config", "--local", "cache.dir", str(absolute))
+        call_dvc(root, "config", "--local", "cache.dir", str(absolute))
         if not settings.remote.pull:  # a run that pulls brings it
             _check_out_data(root)
         yield Sandbox(root, workspace, name)
@@ -114,8 +125,8 @@ def _owner(tree: Path) -> Path:
 
 def _repository(workspace: Path) -> Path:
     try:
-        _call(workspace, "git", "rev-parse", "--verify", "--quiet", "HEAD")
-        return Path(_call(workspace, "git", "rev-parse", "--show-toplevel").strip())
+        call(workspace, "git", "rev-parse", "--verify", "--quiet", "HEAD")
+        return Path(call(workspace, "git", "rev-parse", "--show-toplevel").strip())
     except StateError:
         raise StateError(
             "A run with other settings than params.yaml's needs a git repository with a commit",
@@ -145,7 +156,7 @@ def _share_remotes(workspace: Path, root: Path) -> None:
 
 def _copy_changes(workspace: Path, root: Path) -> None:
     """Bring what isn't committed over: changed, new and deleted files, but nothing that git ignores."""
-    listed = _call(workspace, "git", "ls-files", "-z", "--modified", "--others", "--exclude-standard")
+    listed = call(workspace, "git", "ls-files", "-z", "--modified", "--others", "--exclude-standard")
     for name in filter(None, listed.split("\0")):
         here, there = workspace / name, root / name
         if here.is_file():
@@ -157,9 +168,9 @@ def _copy_changes(workspace: Path, root: Path) -> None:
 
 def _check_out_data(root: Path) -> None:
     """Bring the user's own data, which git ignores where `dvc add` tracks it."""
-    added = _call(root, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.dvc")
+    added = call(root, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.dvc")
     if names := list(filter(None, added.split("\0"))):
-        _call(root, sys.executable, "-m", "dvc", "checkout", "--quiet", *names)
+        call_dvc(root, "checkout", *names)
 
 
 def _write_params(path: Path, overrides: Sequence[str]) -> None:
@@ -186,14 +197,3 @@ def _merge(document: dict[str, object], wanted: dict[str, object]) -> None:
             _merge(old, value)
         elif old != value:
             document[key] = value
-
-
-def _call(folder: Path, *command: str) -> str:
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if result.returncode:
-        said = (result.stderr or result.stdout).strip().splitlines()
-        raise StateError(
-            f"{' '.join(command[:6])} failed: {said[-1] if said else result.returncode}", where=str(folder),
-            fix="run it by hand to see more",
-        )  # fmt: skip
-    return result.stdout

@@ -118,6 +118,12 @@ def test_a_split_that_leaves_no_room_for_every_class_is_refused(size: float) -> 
         split(raw([50, 50]), test=size)
 
 
+def test_a_class_that_training_lacks_needs_more_images() -> None:
+    with pytest.raises(DataError, match="none in the train set") as raised:
+        split(raw([50, 2]))
+    assert raised.value.fix == "add images to it, or remove the class"
+
+
 @pytest.mark.parametrize("few", [1, 2])
 def test_a_class_too_small_for_three_splits_is_refused_by_name(few: int) -> None:
     with pytest.raises(DataError, match=rf"'class 1' has {few} image.* and none in the") as raised:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from graftwork.errors import DataError
 from graftwork_flows.pipeline import Node
 from tests.conftest import ROOT
-from tests.flows.conftest import call, run
+from tests.flows.conftest import call, edit, environment, run
 
 HEAVY = ("torch", "prefect", "dvc", "timm", "matplotlib", "pydantic", "numpy")
 
@@ -101,3 +102,18 @@ def test_a_check_goes_on_beside_data_that_is_refused_and_ends_with_its_error(wor
     assert done.returncode == DataError.exit_code and "Traceback" not in done.stderr
     assert "target: refused." in done.stdout and "source: 3 classes" in done.stdout
     assert "Can't be trained on: target, of 2 data sets." in done.stdout
+
+
+def test_the_mirror_is_seen_from_where_one_stands(workspace: Path) -> None:
+    here = workspace.parent / "here"
+    (here / "mirror").mkdir(parents=True)
+    (here / "mirror" / "set.bin").write_bytes(b"of the mirror")
+    digest = hashlib.sha256(b"of the mirror").hexdigest()
+    origin = f"{{own: {{url: {{url: 'https://example.org/set.bin', sha256: {digest}}}}}}}"
+    edit(workspace / "params.yaml", "origins: {}", f"origins: {origin}")
+    done = subprocess.run(
+        ["graftwork", "stage", "obtain", "own", "-C", str(workspace)], cwd=here, capture_output=True, text=True,
+        env={**environment(), "GRAFTWORK_MIRROR": "mirror", "GRAFTWORK_OFFLINE": "1"}, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (workspace / "data" / "origins" / "own" / "set.bin").read_bytes() == b"of the mirror"

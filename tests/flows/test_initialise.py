@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -13,11 +14,11 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from graftwork.errors import SettingsError, StateError
+from graftwork.errors import DataError, SettingsError, StateError
 from graftwork.params_file import load_settings, sweep_of
 from graftwork.registry import load_plugins
 from graftwork.settings import Settings
-from graftwork.splits import label_budgets
+from graftwork.splits import label_budgets, split_images
 from graftwork.survey import Outline
 from graftwork_flows.initialise import _template, initialise, recipes
 from graftwork_flows.own_data import find
@@ -29,10 +30,12 @@ from tests.core.small import STRATIFIED
 REGISTRY = load_plugins()
 
 
-def photos(folder: Path, size: int = 40, parts: tuple[str, ...] = ("",), mode: str = "RGB") -> Path:
-    """Write class folders: 4 cats and 2 dogs in each part."""
+def photos(
+    folder: Path, size: int = 40, parts: tuple[str, ...] = ("",), mode: str = "RGB", *, dogs: int = 5
+) -> Path:  # fmt: skip
+    """Write class folders: in each part so many dogs, and twice as many cats."""
     for part in parts:
-        for name, count in (("cat", 4), ("dog", 2)):
+        for name, count in (("cat", 2 * dogs), ("dog", dogs)):
             (folder / part / name).mkdir(parents=True)
             for number in range(count):
                 Image.new(mode, (size + 8, size), number).save(folder / part / name / f"{number}.png")
@@ -224,10 +227,15 @@ def test_an_unknown_recipe_is_told_the_choices(tmp_path: Path) -> None:
     assert "Did you mean vectors?" in error.value.fix
 
 
-def test_a_path_that_yaml_would_misread_stands_in_quotes(tmp_path: Path) -> None:
-    data = photos(tmp_path / "my pets #2: all, of them")
-    initialise(tmp_path / "w", Wish(str(data)))
-    assert settings(tmp_path / "w").data["target"].path == data.as_posix()
+@pytest.mark.parametrize(
+    "name", ["my pets #2: all, of them", "a #b", 'say "x" # y', "back\\slash #", "a\u2028b #\u00a0c"]
+)
+def test_a_path_that_yaml_would_misread_stands_in_quotes(name: str, tmp_path: Path) -> None:
+    data, weights = photos(tmp_path / name / "pets"), tmp_path / name / "test_resnet.pth"
+    weights.write_bytes(b"looked at later")
+    initialise(tmp_path / "w", Wish(str(data), str(weights)))
+    found = settings(tmp_path / "w")
+    assert found.data["target"].path == data.as_posix() and found.imports["pretrained"].path == weights.as_posix()
 
 
 def test_a_hostile_class_name_stays_in_its_remark(tmp_path: Path) -> None:
@@ -266,7 +274,7 @@ def test_the_sweep_that_is_written_asks_for_no_more_labels_than_there_are(count:
 
 
 def test_given_splits_leave_every_training_image_to_the_sweep(tmp_path: Path) -> None:
-    text = params(tmp_path, photos(tmp_path / "pets", parts=("train", "validation", "test")))
+    text = params(tmp_path, photos(tmp_path / "pets", parts=("train", "validation", "test"), dogs=2))
     assert "labels_per_class: [1, 2] # nested; the smallest class has about 2 training images" in text
 
 
@@ -275,7 +283,9 @@ def test_every_comment_is_true_of_vectors(tmp_path: Path) -> None:
     assert "# A vector is an image of one pixel" in text and "60 vectors, balanced" in text
     for word in ("clothes", "centred square", "flip", "lenet", "GiB", "{size: 32"):
         assert word not in text, word
-    assert text.count("there is none for vectors") == 2 and "epochs: 138 # many, as the images are few" in text
+    assert (
+        text.count("[mixup], which averages two vectors") == 2 and "epochs: 138 # many, as the images are few" in text
+    )
 
 
 def test_every_comment_is_true_of_pictures_and_of_the_source(tmp_path: Path) -> None:
@@ -287,9 +297,8 @@ def test_every_comment_is_true_of_pictures_and_of_the_source(tmp_path: Path) -> 
     weights = tmp_path / "test_resnet.safetensors"
     weights.write_bytes(b"looked at later")
     imported = params(tmp_path / "w", own, weights)
-    assert (
-        "not read while all `sources` are imports" in imported and "that the weights in `imports` belong to" in imported
-    )
+    assert "While all `sources` are imports none is; what stands here is checked all the same" in imported
+    assert "that the weights in `imports` belong to" in imported
     for key in ("dataset", "validation", "test", "labels", "selection", "duplicates", "image", "storage"):
         assert re.search(rf"^    {key}: .* # ", imported, re.MULTILINE), f"{key} is explained, though it stands once"
 
@@ -315,6 +324,71 @@ def test_of_one_idx_file_the_folder_is_the_data(tmp_path: Path) -> None:
         (data / f"{part}-labels-idx1-ubyte").write_bytes(labels)
     found = find(str(data / "train-images-idx3-ubyte"), "--target", tmp_path / "w", REGISTRY)
     assert (found.dataset, found.path, found.outline.images) == ("idx", data.as_posix(), {"train": 6, "test": 4})
+
+
+@pytest.mark.parametrize(("classes", "each"), [(2, 3), (5, 5), (10, 4), (7, 6), (3, 100)])
+def test_of_few_images_every_split_gets_all_classes(classes: int, each: int, tmp_path: Path) -> None:
+    images = np.arange(classes * each, dtype=np.uint32).view(np.uint8).reshape(-1, 2, 2)  # no two alike
+    for name in ("target", "source"):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=np.arange(classes * each) % classes)
+    (tmp_path / "params.yaml").write_text(params(tmp_path, tmp_path / "target.npz", tmp_path / "source.npz"))
+    found = settings(tmp_path)
+    raw = REGISTRY.create("dataset", found.data["target"].dataset).load(tmp_path / "target.npz", found.image)
+    raw = replace(raw, images=images.reshape(-1, 4, 1, 1))
+    for name in ("target", "source"):
+        splits = split_images(raw, found.data[name], 0, "here", STRATIFIED)
+        assert all(set(raw.labels[part]) == set(range(classes)) for part in splits.by_name().values())
+    label_budgets(raw, found.data["target"], 0, sweep_of(found).labels_per_class, "here", STRATIFIED)
+
+
+@pytest.mark.parametrize(("parts", "dogs"), [(("",), 2), (("train", "test"), 1)])
+def test_a_class_that_can_not_be_split_is_told_before_anything_is_written(
+    parts: tuple[str, ...], dogs: int, tmp_path: Path
+) -> None:
+    data = photos(tmp_path / "pets", parts=parts, dogs=dogs)
+    with pytest.raises(DataError, match=rf"'dog' has {dogs} image.* too few") as error:
+        initialise(tmp_path / "w", Wish(str(data)))
+    assert f"at least {dogs + 1} images a class" in error.value.expected and not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/pets", "x" * 300, os.fsdecode(b"caf\xe9")])
+def test_a_path_that_can_not_be_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if not name.startswith(("~", "x")):
+        photos(tmp_path / name)
+    for wish in (Wish(name), Wish("mnist", name)):
+        with pytest.raises(SettingsError, match="can't be used"):
+            initialise(tmp_path / "w", wish)
+    assert not (tmp_path / "w").exists()
+    if not name.startswith("~"):  # the shell's to resolve
+        with pytest.raises(SettingsError, match="can't be used"):
+            initialise(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["data", ".dvc", ".dvcignore"])
+def test_what_stands_in_the_way_is_told_before_anything_is_written(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"caf\xe9\n")
+    with pytest.raises(StateError, match="file where a folder should be|can't be read"):
+        initialise(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_schema_of_the_users_own_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "params.schema.json").write_text("mine")
+    with pytest.raises(StateError, match=r"There is params\.schema\.json already"):
+        initialise(tmp_path)
+    initialise(tmp_path, overwrite=True)
+    assert (tmp_path / "params.schema.json.old").read_text() == "mine"
+
+
+def test_broken_settings_can_be_written_over(tmp_path: Path) -> None:
+    initialise(tmp_path)
+    (tmp_path / "params.yaml").write_text("seed: [")
+    initialise(tmp_path, Wish(str(photos(tmp_path / "pets"))), overwrite=True)
+    found = settings(tmp_path)
+    assert found.data["target"].path == "pets" and found.local_plugins == "strategies"
+    assert (tmp_path / "params.yaml.old").read_text() == "seed: ["
+    assert not (tmp_path / "params.schema.json.old").exists(), "it is as it was"
 
 
 def test_a_published_data_set_can_be_the_target(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from graftwork.layout import Layout
 from graftwork.secrets import without_secrets
 from graftwork_flows import server
 from graftwork_flows.doctor import Check, Line, is_workspace
+from graftwork_flows.version_control import knows_no_git
 
 
 def git(root: Path) -> Iterator[Line]:
@@ -35,6 +36,9 @@ def git(root: Path) -> Iterator[Line]:
         return
     changed = len(_said(root, "status", "--porcelain", "-uno").splitlines())
     yield Line("ok", "git", f"commit {head}, {changed} changed files")
+    if knows_no_git(root):
+        text = "was set up before git (core.no_scm), so it refuses experiments until the first run with --set"
+        yield Line("warning", "dvc", text, "dvc config --local core.no_scm false")
 
 
 def _said(root: Path, *arguments: str) -> str:

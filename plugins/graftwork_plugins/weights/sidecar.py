@@ -33,7 +33,6 @@ class Sidecar(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     architecture: str | None = None
-    num_classes: int | None = None
     label_names: tuple[str, ...] | None = None
     pretrained_cfg: _Images = Field(default_factory=_Images)
 
