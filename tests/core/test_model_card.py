@@ -176,10 +176,25 @@ def test_a_model_that_the_report_does_not_know_is_told(change: Any, resnet: Rele
         tell(reported(tmp_path, seeds=5), resnet)
 
 
-def test_its_recipes_give_what_predict_gives(exported: Path, tmp_path: Path) -> None:
+def photo(kind: str) -> tuple[Image.Image, dict[str, Any]]:
+    """Return noise as a picture, and what it is saved with."""
+    channels = {"transparent": 4, "grey with transparency": 2}.get(kind, 3)
+    pixels = np.random.default_rng(0).integers(0, 255, (150, 190, channels), dtype=np.uint8)
+    picture = Image.fromarray(pixels if kind != "square" else pixels[:32, :32])
+    if kind == "palette":
+        return picture.quantize(16), {"transparency": 3}
+    if kind != "turned JPEG":
+        return picture, {}
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned by a quarter
+    return picture, {"exif": exif, "format": "JPEG"}
+
+
+@pytest.mark.parametrize("kind", ["square", "wide", "turned JPEG", "transparent", "grey with transparency", "palette"])
+def test_its_recipes_give_what_predict_gives(kind: str, exported: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(exported, tmp_path / "copy"))
-    rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(folder / "picture.png")
+    picture, options = photo(kind)
+    picture.save(folder / "picture.png", **options)
     (answer,) = answers(open_model(folder, REGISTRY), [folder / "picture.png"])
     assert isinstance(answer, Answer)
     said = run_recipes((folder / "README.md").read_text(), folder)
