@@ -20,6 +20,7 @@ NESTS = (
     "net", "network", "weights", "params", "backbone", "teacher", "student",
 )  # fmt: skip
 DEEPEST = 4
+FETCH_ANEW = "fetch it anew, or copy it from where it was made; else name other weights under imports"
 MOST_TIMES = 16  # tensors may share their bytes in the file, but a small file that claims gigabytes is an attack
 
 

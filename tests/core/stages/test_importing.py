@@ -172,8 +172,9 @@ def test_nan_is_refused_by_name(tmp_path: Path) -> None:
     tensors = foreign(workspace)
     tensors["head.weight"][0, 0] = torch.nan
     save_file(tensors, tmp_path / "in.safetensors")
-    with pytest.raises(WeightsError, match=r"tensor head\.weight holds NaN"):
+    with pytest.raises(WeightsError, match=r"tensor head\.weight holds NaN") as raised:
         run(workspace, ("import", "there"))
+    assert raised.value.fix.startswith("fetch it anew")  # nobody here can train it with a lower rate
 
 
 def test_timm_knows_how_its_own_models_were_trained(tmp_path: Path) -> None:
