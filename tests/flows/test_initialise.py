@@ -23,6 +23,7 @@ from graftwork.weights import save_weights
 from graftwork_flows.initialise import _template, initialise, recipes
 from graftwork_flows.own_data import find
 from graftwork_flows.own_params import Wish, own_params
+from graftwork_flows.own_weights import find_weights
 from graftwork_plugins.classic.named_sets import SETS, Pictures
 from tests.core.exports import MLP, RESNET, VIT, release
 from tests.core.small import STRATIFIED
@@ -154,8 +155,8 @@ def test_a_file_of_our_own_tells_its_model_and_its_images(tmp_path: Path, model:
     found = settings(tmp_path / "w")
     assert found.model == Use(**model)
     assert str(found.image_of("pretrained")) == "48 × 48 pixels, colour"
-    initialise(tmp_path / "other", Wish(str(data), str(weights), model="test_vit"))
-    assert settings(tmp_path / "other").model.settings == {"name": "test_vit"}
+    named = find_weights(str(weights), "test_vit", tmp_path, REGISTRY)
+    assert named is not None and (named.model, named.told) == ("test_vit", None)
 
 
 def test_a_hubs_model_is_obtained_and_imported(tmp_path: Path) -> None:
