@@ -65,7 +65,9 @@ def answers(predictor: Predictor, paths: Sequence[Path], batch: int = BATCH) -> 
 
 
 def pictures(paths: Iterable[Path]) -> Iterator[Path | Refusal]:
-    """Yield files as they are named, and the pictures below folders in a fixed order; refuse what isn't there.
+    """Yield files as they are named, and the pictures below folders in a fixed order.
+
+    What isn't there is refused, and folders that can't be read.
 
     Links to folders are not entered; links to files may not lead out of the folder that was named.
     """
@@ -86,7 +88,9 @@ def pictures(paths: Iterable[Path]) -> Iterator[Path | Refusal]:
 
 def _below(root: Path, endings: set[str]) -> Iterator[Path | Refusal]:
     inside = root.resolve()
-    for folder, below, names in os.walk(root):
+    closed: list[OSError] = []  # folders that can't be listed: `walk` passes over them without a word
+    for folder, below, names in os.walk(root, onerror=closed.append):
+        yield from _refused(closed)
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(names):
             file = Path(folder, name)
@@ -96,6 +100,14 @@ def _below(root: Path, endings: set[str]) -> Iterator[Path | Refusal]:
                 yield Refusal(file, "a link that leads out of the folder")
             else:
                 yield file
+    yield from _refused(closed)
+
+
+def _refused(closed: list[OSError]) -> Iterator[Refusal]:
+    """Yield what couldn't be listed, and forget it."""
+    while closed:
+        error = closed.pop(0)
+        yield Refusal(Path(error.filename), f"the folder can't be read: {error.strerror}")
 
 
 def _answered(
