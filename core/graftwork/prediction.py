@@ -15,7 +15,7 @@ from PIL import Image
 
 from graftwork.agreement import takes_vectors
 from graftwork.decoding import FORMATS, decode, quietly
-from graftwork.errors import DataError
+from graftwork.errors import DataError, first_line
 from graftwork.predictors import Predictor
 from graftwork.release import image_format
 from graftwork.settings import ImageFormat
@@ -67,9 +67,8 @@ def answers(predictor: Predictor, paths: Sequence[Path], batch: int = BATCH) -> 
 def pictures(paths: Iterable[Path]) -> Iterator[Path | Refusal]:
     """Yield files as they are named, and the pictures below folders in a fixed order.
 
-    What isn't there is refused, and folders that can't be read.
-
-    Links to folders are not entered; links to files may not lead out of the folder that was named.
+    What isn't there is refused, and so are folders that can't be read. Links to folders are not entered; links to files
+    may not lead out of the folder that was named.
     """
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
     for path in paths:
@@ -96,11 +95,17 @@ def _below(root: Path, endings: set[str]) -> Iterator[Path | Refusal]:
             file = Path(folder, name)
             if file.suffix.lower() not in endings or name.startswith("."):
                 continue
-            if file.is_symlink() and not file.resolve().is_relative_to(inside):
-                yield Refusal(file, "a link that leads out of the folder")
-            else:
-                yield file
+            yield Refusal(file, why) if (why := _barred(file, inside)) else file
     yield from _refused(closed)
+
+
+def _barred(file: Path, inside: Path) -> str:
+    """Return why a file isn't to be read: a link that leads out of the folder, or can't be followed; else nothing."""
+    try:
+        out = file.is_symlink() and not file.resolve().is_relative_to(inside)
+    except (OSError, RuntimeError) as error:  # a folder that may be listed, not entered; a circle of links
+        return first_line(error)
+    return "a link that leads out of the folder" if out else ""
 
 
 def _refused(closed: list[OSError]) -> Iterator[Refusal]:

@@ -231,6 +231,14 @@ def test_a_folder_that_may_not_be_read_is_refused_in_its_place(tmp_path: Path, m
     assert list(pictures([tmp_path / "b"])) == [Refusal(tmp_path / "b", why)]
 
 
+def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "circle.png").symlink_to(tmp_path / "circle.png")
+    good = grey(tmp_path / "good.png", 1)
+    circle, other = pictures([tmp_path])
+    assert isinstance(circle, Refusal) and circle.file.name == "circle.png"
+    assert other == good
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     assert list(pictures([tmp_path])) == [Refusal(tmp_path, "the folder holds no pictures")]
 
