@@ -26,6 +26,7 @@ from graftwork.prediction import Answer, answers
 from graftwork.predictors import open_model
 from graftwork.progress import Quiet
 from graftwork.release import Release
+from graftwork.run_records import RunRecord
 from graftwork.stages import Context
 from tests.core.exports import CLASSES, STORY
 from tests.core.small import REGISTRY
@@ -112,6 +113,16 @@ def test_it_tells_verdict_intervals_and_temperature(card: str) -> None:
 def test_only_what_the_model_was_made_of_is_listed(card: str) -> None:
     assert "weights/target/full_copy" in card
     assert "weights/target/freeze" not in card
+
+
+def test_its_code_is_what_the_weights_were_computed_with_or_not_recorded(card: str, resnet: Release) -> None:
+    assert "- code: not recorded\n" in card
+    record = RunRecord("finetune@x", "me", "2026-01-01", 1.0, "m", "0123 <b> + changes", {"torch": "2.9", "x": "1"}, {})
+    assert STORY.lineage is not None
+    told = render_card(
+        resnet, replace(STORY, lineage=replace(STORY.lineage, record=record)), {}, weights=True, name="x"
+    )
+    assert "- code: `0123 <b> + changes`; torch 2.9, x 1\n" in told
 
 
 def test_scratch_has_a_card_without_a_gain(resnet: Release) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graftwork.files import read_json
+from graftwork.files import read_json, write_json
 from graftwork.layout import Layout
 from graftwork.storage import load_split
 from graftwork_flows.cli import main
@@ -58,6 +58,16 @@ def test_what_validation_chose_is_exported_with_its_card(computed: Path, command
         "graftwork.json",
         "model.safetensors",
     }
+
+
+def test_the_card_tells_the_code_of_the_training_not_of_the_export(computed: Path, command: Command) -> None:
+    record = next(
+        file for file in Layout(computed).runs.glob("*.json") if read_json(file)["stage"] == "finetune@full_copy"
+    )
+    write_json(record, {**read_json(record), "commit": "of-that-day", "versions": {"torch": "1.2.3"}})
+    assert command("export", "-C", computed, "--strategy", "full_copy")[0] == 0
+    card = (computed / "exported" / "full_copy" / "README.md").read_text()
+    assert "- code: `of-that-day`; torch 1.2.3\n" in card
 
 
 def test_an_export_says_what_it_did_as_json_too(computed: Path, command: Command, tmp_path: Path) -> None:
