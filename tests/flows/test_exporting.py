@@ -106,6 +106,18 @@ def test_an_exported_folder_predicts_without_a_workspace(
     ]
 
 
+@pytest.mark.parametrize("file", ["params.yaml", "strategies/own.py"])
+def test_a_broken_workspace_does_not_keep_a_model_from_elsewhere_from_answering(
+    file: str, computed: Path, pictures: Path, command: Command, tmp_path: Path
+) -> None:
+    assert command("export", "-C", computed, "--to", tmp_path / "x")[0] == 0
+    (computed / file).write_text("a: [")
+    code, said, errors = command("predict", "-C", computed, "--model", tmp_path / "x", "--json", pictures / "00.png")
+    assert code == 0 and json.loads(said)["class"]
+    assert "without the plugins of this workspace:" in errors and Path(file).name in errors
+    assert command("predict", "-C", computed, pictures / "00.png")[0] == 2
+
+
 def test_good_files_are_answered_before_bad_ones_end_it_with_3(
     computed: Path, pictures: Path, command: Command
 ) -> None:
