@@ -61,9 +61,8 @@ def test_what_validation_chose_is_exported_with_its_card(computed: Path, command
 
 
 def test_the_card_tells_the_code_of_the_training_not_of_the_export(computed: Path, command: Command) -> None:
-    record = next(
-        file for file in Layout(computed).runs.glob("*.json") if read_json(file)["stage"] == "finetune@full_copy"
-    )
+    files = Layout(computed).runs.glob("*.json")
+    record = next(file for file in files if read_json(file)["stage"] == "finetune@full_copy")
     write_json(record, {**read_json(record), "commit": "of-that-day", "versions": {"torch": "1.2.3"}})
     assert command("export", "-C", computed, "--strategy", "full_copy")[0] == 0
     card = (computed / "exported" / "full_copy" / "README.md").read_text()
