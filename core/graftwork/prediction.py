@@ -72,17 +72,24 @@ def pictures(paths: Iterable[Path]) -> Iterator[Path | Refusal]:
     """
     endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
     for path in paths:
-        if path.is_dir():
-            empty = True
-            for file in _below(path, endings):
-                empty = False
-                yield file
-            if empty:
-                yield Refusal(path, "the folder holds no pictures")
-        elif path.is_file():
-            yield path
-        else:
-            yield Refusal(path, "there is no such file" if not path.exists() else "neither a file nor a folder")
+        try:
+            yield from _named(path, endings)
+        except OSError as error:  # a name that is too long; a folder on the way that may not be entered
+            yield Refusal(path, error.strerror or first_line(error))
+
+
+def _named(path: Path, endings: set[str]) -> Iterator[Path | Refusal]:
+    if path.is_dir():
+        empty = True
+        for file in _below(path, endings):
+            empty = False
+            yield file
+        if empty:
+            yield Refusal(path, "the folder holds no pictures")
+    elif path.is_file():
+        yield path
+    else:
+        yield Refusal(path, "there is no such file" if not path.exists() else "neither a file nor a folder")
 
 
 def _below(root: Path, endings: set[str]) -> Iterator[Path | Refusal]:

@@ -44,7 +44,7 @@ def print_predictions(
 
 def table(classes: Sequence[str], paths: Sequence[Path]) -> Callable[[Answer], str]:
     """Return what makes a line of an answer, and print the heads. Widths are guessed, as files come one by one."""
-    wide = min(WIDEST, max(len(printable(path)) for path in paths) + 16 * any(path.is_dir() for path in paths))
+    wide = min(WIDEST, max(len(printable(path)) for path in paths) + 16 * any(map(_is_folder, paths)))
     name = min(WIDEST, max(len(printable(one)) for one in classes))
 
     def line(answer: Answer) -> str:
@@ -53,6 +53,13 @@ def table(classes: Sequence[str], paths: Sequence[Path]) -> Callable[[Answer], s
 
     say(f"{'file':<{wide}}  {'class':<{name}}  probability  next best")
     return line
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it will be refused in its turn
+        return False
 
 
 def _plugins(root: Path) -> Registry:

@@ -239,6 +239,11 @@ def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
     assert other == good
 
 
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    long, good = tmp_path / ("x" * 300), grey(tmp_path / "good.png", 1)
+    assert list(pictures([long, good])) == [Refusal(long, "File name too long"), good]
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     assert list(pictures([tmp_path])) == [Refusal(tmp_path, "the folder holds no pictures")]
 

@@ -122,7 +122,7 @@ def test_good_files_are_answered_before_bad_ones_end_it_with_3(
 ) -> None:
     (pictures / "05.png").write_text("<html>")
     (pictures / "06.png").rename(pictures / "a\x1b[31m\n\udcff.png")
-    code, said, errors = command("predict", "-C", computed, pictures, "--ensemble")
+    code, said, errors = command("predict", "-C", computed, "x" * 300, pictures, "--ensemble")
     assert code == 3
     heads, *lines = said.splitlines()
     assert heads.split() == ["file", "class", "probability", "next", "best"]
