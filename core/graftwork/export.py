@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from torch import nn
 
-from graftwork.errors import SettingsError, StateError
-from graftwork.files import atomic_folder, sha256_of_file, write_json, write_text
+from graftwork.errors import SettingsError, StateError, listed
+from graftwork.files import atomic_folder, read_json, sha256_of_file, write_json, write_text
 from graftwork.lineage import Lineage
 from graftwork.model_card import Story, render_card
+from graftwork.names import printable
 from graftwork.onnx_export import PACKAGES, missing_packages, require_packages, write_onnx
 from graftwork.registry import Registry
 from graftwork.release import Release, rebuild
@@ -29,7 +30,8 @@ class Exported:
     strategy: str
     seed: int
     temperature: float
-    files: dict[str, str]  # name → sha256
+    files: dict[str, str]  # name → sha256, of what the model is; people may write on in the card
+    card: str  # its sha256, as it was written
     differences: dict[str, float]  # form → how far its answers are off the workspace's, as a share of the greatest
     left_out: dict[str, str]  # form → why
 
@@ -40,7 +42,8 @@ def export(
     """Write the folder with a card, and return what it holds.
 
     `all` leaves out what can't be had here, and says so. Raises StateError where the folder is there already, unless
-    forced; SettingsError for a form that can't be had; WeightsError or TrainingError where a form answers differently.
+    forced and as the earlier export left it; SettingsError for a form that can't be had; WeightsError or TrainingError
+    where a form answers differently.
     """
     _check_free(folder, force)
     model = rebuild(registry, release.tensors, release.contract, where=f"{release.strategy}, seed {release.seed}")
@@ -48,10 +51,11 @@ def export(
     with atomic_folder(folder) as temporary:
         differences = _write_forms(temporary, release, model, wanted, left_out)
         files = {file.name: sha256_of_file(file) for file in sorted(temporary.iterdir())}
-        found = Exported(release.strategy, release.seed, release.temperature, files, differences, left_out)
+        text = render_card(release, story, differences, weights=WEIGHTS in files, name=folder.name)
+        write_text(temporary / CARD, text)
+        card = sha256_of_file(temporary / CARD)
+        found = Exported(release.strategy, release.seed, release.temperature, files, card, differences, left_out)
         write_json(temporary / RECORD, as_record(found, release, story.lineage))
-        card = render_card(release, story, differences, weights=WEIGHTS in files, name=folder.name)
-        write_text(temporary / CARD, card)
     return found
 
 
@@ -94,7 +98,7 @@ def _left_out(model: nn.Module, wanted: Format) -> dict[str, str]:
 
 
 def _check_free(folder: Path, force: bool) -> None:
-    """Raise StateError unless the folder is missing or empty, or is an earlier export that may be replaced."""
+    """Raise StateError unless the folder is missing or empty, or holds an earlier export alone that may be replaced."""
     if not folder.is_symlink() and (not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))):
         return
     if not (folder / RECORD).is_file() or folder.is_symlink():
@@ -103,3 +107,24 @@ def _check_free(folder: Path, force: bool) -> None:
         )
     if not force:
         raise StateError("There is an export already", where=str(folder), fix="replace it with --force, or name --to")
+    if others := _others(folder):
+        raise StateError(
+            f"Beside the earlier export there is what it didn't write: {listed(map(printable, others), 5)}",
+            where=str(folder), expected="its own files alone, as it wrote them: these are replaced",
+            fix="move that elsewhere, or name another folder with --to",
+        )  # fmt: skip
+
+
+def _others(folder: Path) -> list[str]:
+    """Return what in an export's folder isn't as its record tells: added, or changed since."""
+    try:
+        record = read_json(folder / RECORD)
+        known = {**record["files"], CARD: record.get("card")}
+    except (StateError, KeyError, TypeError, AttributeError):
+        known = {}
+    found = sorted(path for path in folder.iterdir() if path.name != RECORD)
+    return [path.name for path in found if path.is_symlink() or _sha256(path) != known.get(path.name)]
+
+
+def _sha256(path: Path) -> str:
+    return sha256_of_file(path) if path.is_file() else "a folder"

@@ -20,6 +20,7 @@ NESTS = (
     "net", "network", "weights", "params", "backbone", "teacher", "student",
 )  # fmt: skip
 DEEPEST = 4
+FETCH_ANEW = "fetch it anew, or copy it from where it was made; else name other weights under imports"
 MOST_TIMES = 16  # tensors may share their bytes in the file, but a small file that claims gigabytes is an attack
 
 
@@ -105,21 +106,29 @@ def unwrap(found: object, key: str | None, where: str) -> tuple[dict[str, Tensor
 def plain(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Return dense tensors on the CPU, halves and doubles as float32.
 
-    Raises WeightsError for sparse or quantised ones, and for a small file whose tensors would fill the memory.
+    Raises WeightsError for sparse or quantised ones, for those without values, and for a small file whose tensors would
+    fill the memory.
     """
+    odd = [name for name, tensor in tensors.items() if not _is_plain(tensor)]
+    if odd:
+        raise WeightsError(
+            f"Sparse, nested, quantised or complex tensors, or such without values, can't be used: {listed(odd)}",
+            where=str(path), expected="dense floating-point tensors",
+            fix="save model.state_dict() of the model as it was trained: not quantised, not on the device meta",
+        )  # fmt: skip
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if claimed > max(2**20, MOST_TIMES * path.stat().st_size):
         raise WeightsError(
             f"A file of {path.stat().st_size:,} bytes claims tensors of {claimed:,} bytes", where=str(path),
             expected=f"at most {MOST_TIMES} times its size", fix="don't trust this file",
         )  # fmt: skip
-    odd = [name for name, t in tensors.items() if t.layout != torch.strided or t.is_quantized or t.is_complex()]
-    if odd:
-        raise WeightsError(
-            f"Sparse, quantised or complex tensors can't be used: {listed(odd)}", where=str(path),
-            expected="dense floating-point tensors", fix="save the model before it was quantised",
-        )  # fmt: skip
     return {name: _float32(tensor.detach().cpu()) for name, tensor in tensors.items()}
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Tell whether a tensor is dense, of real numbers, and has values at all: one on the device meta has none."""
+    odd = tensor.is_nested or tensor.is_meta or tensor.is_quantized or tensor.is_complex()
+    return not odd and tensor.layout == torch.strided
 
 
 def _float32(tensor: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from graftwork.renaming import renamed
 from graftwork.settings import Import, Settings
 
 IMAGENET_CLASSES = 1000
+TELLTALE = 1_009  # classes of a model that is asked which of its tensors follow them; a prime: nobody's width
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,19 @@ def _outputs(settings: Settings, registry: Registry, name: str, foreign: Foreign
     wishes = settings.imports[name]
     if foreign.architecture and not wishes.rename:
         return len(foreign.tensors[f"{foreign.architecture.layers[-1].name}.weight"])
-    head = head_tensors(build_model(settings, registry, 2, seed=0, images=name))
     names = {new: old for old, new in renamed(foreign.tensors, wishes.rename).items()}
-    found = [foreign.tensors[names[tensor]] for tensor in sorted(head) if tensor in names]
+    telling = _telling(build_model(settings, registry, TELLTALE, seed=0, images=name))
+    found = [foreign.tensors[names[tensor]] for tensor in telling if tensor in names]
     return len(found[0]) if found and found[0].ndim else None
+
+
+def _telling(model: nn.Module) -> list[str]:
+    """Return the head's tensors with a row for each class, of a model of so many classes as no layer is wide.
+
+    A head may hold more: a norm before the last layer (levit, repvit, iformer), or a hidden layer (caformer).
+    """
+    sizes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    return sorted(name for name in head_tensors(model) if sizes[name][:1] == (TELLTALE,))
 
 
 def _classes(

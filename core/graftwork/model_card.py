@@ -16,7 +16,7 @@ from graftwork.files import read_json
 from graftwork.layout import SPLITS
 from graftwork.lineage import Lineage
 from graftwork.markdown import Ready, environment
-from graftwork.provenance import Provenance, provenance
+from graftwork.provenance import locked_hashes
 from graftwork.release import Release
 from graftwork.stages import Context
 from graftwork.verdicts import percent, points
@@ -49,8 +49,8 @@ class Story:
     calibration_error: tuple[float, float]  # plain, and at the fitted temperatures
     seeds: int
     confidence: float
-    provenance: Provenance
-    lineage: Lineage | None = None  # how its weights came to be, step by step
+    hashes: Mapping[str, str]  # of the outputs that dvc.lock holds, by path
+    lineage: Lineage | None = None  # how its weights came to be, step by step; by which code, if that was recorded
 
 
 def tell(context: Context, release: Release) -> Story:
@@ -77,7 +77,7 @@ def tell(context: Context, release: Release) -> Story:
         calibration_error=(errors["plain"], errors["scaled"]),
         seeds=len(figures["accuracy"]["per_seed"]),
         confidence=settings.evidence.confidence,
-        provenance=provenance(layout.root),
+        hashes=locked_hashes(layout.root / "dvc.lock"),
     )
 
 
@@ -96,7 +96,8 @@ def render_card(release: Release, story: Story, differences: Mapping[str, float]
         splits=SPLITS, totals=[sum(story.images[split]) for split in SPLITS],
         counts=counts[:COUNTED_CLASSES], uncounted=len(counts[COUNTED_CLASSES:]),
         named=classes[:NAMED_CLASSES], unnamed=len(classes[NAMED_CLASSES:]),
-        hashes={path: md5 for path, md5 in story.provenance.hashes.items() if _belongs(path, release.strategy)},
+        record=story.lineage.record if story.lineage else None,
+        hashes={path: md5 for path, md5 in story.hashes.items() if _belongs(path, release.strategy)},
         source=release.contract.provenance.get("source"), vectors=takes_vectors(release.contract),
     )  # fmt: skip
 

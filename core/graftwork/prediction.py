@@ -13,7 +13,7 @@ import torch
 
 from graftwork.agreement import takes_vectors
 from graftwork.decoding import decode, quietly
-from graftwork.errors import DataError
+from graftwork.errors import DataError, first_line
 from graftwork.picture_files import is_picture, pictures_below, stays_inside
 from graftwork.predictors import Predictor
 from graftwork.release import image_format
@@ -70,21 +70,28 @@ def pictures(paths: Iterable[Path]) -> Iterator[Path | Refusal]:
     may not lead out of the folder that was named.
     """
     for path in paths:
-        if path.is_dir():
-            empty = True
-            for file in _below(path):
-                empty = False
-                yield file
-            if empty:
-                yield Refusal(path, "the folder holds no pictures")
-        elif path.is_file():
-            yield path
-        else:
-            yield Refusal(path, "there is no such file" if not path.exists() else "neither a file nor a folder")
+        try:
+            yield from _named(path)
+        except OSError as error:  # a name that is too long; a folder on the way that may not be entered
+            yield Refusal(path, error.strerror or first_line(error))
+
+
+def _named(path: Path) -> Iterator[Path | Refusal]:
+    if path.is_dir():
+        empty = True
+        for file in _below(path):
+            empty = False
+            yield file
+        if empty:
+            yield Refusal(path, "the folder holds no pictures")
+    elif path.is_file():
+        yield path
+    else:
+        yield Refusal(path, "there is no such file" if not path.exists() else "neither a file nor a folder")
 
 
 def _below(root: Path) -> Iterator[Path | Refusal]:
-    closed: list[OSError] = []
+    closed: list[OSError] = []  # what can't be looked at: the search passes over it
     for file in pictures_below(root, closed.append):
         yield from _refused(closed)
         if not file.is_symlink():

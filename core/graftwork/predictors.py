@@ -104,7 +104,7 @@ def open_model(path: Path, registry: Registry) -> Predictor:
 
 
 def _open_weights(file: Path, registry: Registry) -> TorchPredictor:
-    tensors, contract = load_weights(file)
+    tensors, contract = load_weights(file, "graftwork export, or copy the export anew from where it was made")
     temperature = contract.provenance.get("temperature")
     if not isinstance(temperature, float):
         raise WeightsError(

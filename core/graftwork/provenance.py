@@ -35,7 +35,7 @@ def provenance(root: Path, local_plugins: Mapping[str, str] | None = None) -> Pr
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
-    return Provenance(_commit(root), machine_name(), versions, _locked_hashes(root / "dvc.lock"), local_plugins or {})
+    return Provenance(_commit(root), machine_name(), versions, locked_hashes(root / "dvc.lock"), local_plugins or {})
 
 
 def _commit(root: Path) -> str:
@@ -67,7 +67,8 @@ def _processor() -> str:
         return platform.processor() or "unknown processor"
 
 
-def _locked_hashes(lock: Path) -> dict[str, str]:
+def locked_hashes(lock: Path) -> dict[str, str]:
+    """Return the md5 of the outputs that a dvc.lock holds, by path, but for reports; none where it can't be read."""
     try:
         stages = sorted(read_lock(lock).items())
     except StateError:

@@ -90,6 +90,13 @@ class Import(Frozen):
     mean: tuple[float, ...] | None = None  # per channel, of pixels scaled to 0…1; None: what the file says
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
 
+    @model_validator(mode="after")
+    def _normalises_by_both(self) -> Import:
+        if (self.mean is None) != (self.std is None):
+            there, missing = ("std", "mean") if self.mean is None else ("mean", "std")
+            raise ValueError(f"mean and std, or neither: {there} alone, without {missing}, would not be used")
+        return self
+
 
 class Training(Frozen):
     """How one model is trained."""

@@ -49,14 +49,16 @@ def split_images(
 
 
 def label_budgets(
-    raw: RawImages, settings: DataSettings, seed: int, budgets: Sequence[int], where: str, selector: Selector
+    raw: RawImages, settings: DataSettings, seed: int, budgets: Sequence[int], where: str, selector: Selector,
+    dropped: Indices | None = None,
 ) -> dict[int, Indices]:  # fmt: skip
     """Return training images with so many labels of each class, sorted; each budget holds all smaller ones.
 
     They are the first of their class in the selector's order of all training images, whatever `settings.labels` says,
-    and leave validation and test as they are. Raises DataError where a class has fewer.
+    and leave validation and test as they are. Where it is told what was `dropped` as duplicates when the images were
+    split, no image is looked at for that again. Raises DataError where a class has fewer.
     """
-    splits, order = _ordered_splits(raw, settings, seed, where, selector)
+    splits, order = _ordered_splits(raw, settings, seed, where, selector, dropped=dropped)
     counts = np.bincount(raw.labels[splits.train], minlength=len(raw.classes))
     fewest = int(counts.argmin())
     if counts[fewest] < max(budgets):
@@ -76,18 +78,21 @@ def label_budgets(
 
 
 def _ordered_splits(
-    raw: RawImages, settings: DataSettings, seed: int, where: str, selector: Selector, seen: Look | None = None
-) -> tuple[Splits, Iterator[int]]:
+    raw: RawImages, settings: DataSettings, seed: int, where: str, selector: Selector, seen: Look | None = None,
+    dropped: Indices | None = None,
+) -> tuple[Splits, Iterator[int]]:  # fmt: skip
     """Return the splits with all training images, and these in the order in which labels are given to them."""
     rng = np.random.default_rng([seed, 0x5B117])
     given = _given(raw)
     train = given.pop("train", np.array([], dtype=np.int64))
     test, train = _own_or_cut(raw, given, train, settings.test, "test", rng, where)
     validation, train = _own_or_cut(raw, given, train, settings.validation, "validation", rng, where)
-    known = seen.digests if seen else digests(raw.images)
-    train, validation, dropped = without_duplicates(
-        known, raw.names, settings.duplicates, train, validation, test, where
-    )
+    if dropped is None:
+        known = seen.digests if seen else digests(raw.images)
+        held = (train, validation, test)
+        train, validation, dropped = without_duplicates(known, raw.names, settings.duplicates, *held, where)
+    else:
+        train, validation = (part[~np.isin(part, dropped)] for part in (train, validation))
     splits = Splits(np.sort(train), np.sort(validation), np.sort(test), dropped)
     return splits, selector.order(seen.small if seen else raw.images, raw.labels[train], train, rng)
 

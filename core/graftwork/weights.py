@@ -44,8 +44,11 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], contract: InputContr
         save_file(plain, temporary, metadata={METADATA_KEY: json.dumps(stored, sort_keys=True)})
 
 
-def load_weights(path: Path) -> tuple[dict[str, Tensor], InputContract]:
-    """Read tensors and contract; raise WeightsError for a damaged file, a wrong digest, or NaN."""
+def load_weights(path: Path, fix: str = "") -> tuple[dict[str, Tensor], InputContract]:
+    """Read tensors and contract; raise WeightsError for a damaged file, a wrong digest, or NaN.
+
+    `fix` is the advice for a file from elsewhere; without it the file is the workspace's own, and a run makes it anew.
+    """
     if not path.is_file():
         raise StateError("The weights are missing", where=str(path), fix="graftwork run, or dvc pull")
     try:
@@ -53,7 +56,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], InputContract]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
     except (SafetensorError, OSError) as error:
-        raise _damaged(path, str(error)) from None
+        raise _damaged(path, str(error), fix) from None
     try:
         stored = json.loads(metadata[METADATA_KEY])
         expected = stored.pop("sha256")
@@ -61,21 +64,21 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], InputContract]:
     except (KeyError, ValueError, ValidationError):
         raise WeightsError(
             "The weights carry no input contract", where=str(path), expected="a file that Graftwork wrote",
-            fix="train the source here: graftwork run",
+            fix=fix or "train the source here: graftwork run",
         ) from None  # fmt: skip
     if digest(tensors) != expected:
-        raise _damaged(path, f"its tensors don't have the sha256 {expected[:12]}…")
-    check_finite(tensors, str(path))
+        raise _damaged(path, f"its tensors don't have the sha256 {expected[:12]}…", fix)
+    check_finite(tensors, str(path), fix)
     return tensors, contract
 
 
-def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
-    """Raise WeightsError naming the first tensor with NaN or infinity."""
+def check_finite(tensors: Mapping[str, Tensor], where: str, fix: str = "") -> None:
+    """Raise WeightsError naming the first tensor with NaN or infinity; `fix` is as of `load_weights`."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise WeightsError(
                 f"The tensor {name} holds NaN or infinity", where=where,
-                fix="train it anew with a lower learning rate",
+                fix=fix or "train it anew with a lower learning rate",
             )  # fmt: skip
 
 
@@ -93,8 +96,8 @@ def tensor_bytes(tensor: Tensor) -> bytes:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
-def _damaged(path: Path, why: str) -> WeightsError:
+def _damaged(path: Path, why: str, fix: str) -> WeightsError:
     return WeightsError(
         f"The weight file is damaged: {why}", where=str(path),
-        fix=f"rm {path}; then dvc checkout, or graftwork run",
+        fix=fix or f"rm {path}; then dvc checkout, or graftwork run",
     )  # fmt: skip

@@ -243,7 +243,9 @@ def export(
     to: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The new folder; exported/<strategy> in the workspace.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an earlier export; not what you added to it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a fine-tuned model as timm's hub format and ONNX, checked against the original, with a model card."""

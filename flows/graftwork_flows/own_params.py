@@ -196,7 +196,8 @@ def _with_import(text: ParamsText, weights: Weights, registry: Registry) -> Para
     text = text.with_remarks("model", "The model that the weights in `imports` belong to.")
     text = text.with_remarks("pretrain", *UNTRAINED)
     few = {
-        "sources": "[pretrained]", "model": model_entry(weights.model, registry), "seeds": "[0, 1, 2]",
+        "sources": "[pretrained]", "seeds": "[0, 1, 2]",
+        "model": weights.told.model if weights.told else model_entry(weights.model, registry),
         "finetune.epochs": "10", "finetune.batch_size": "16", "finetune.lr": "0.001",
     }  # fmt: skip
     for key, value in few.items():

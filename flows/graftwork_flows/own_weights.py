@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graftwork.errors import SettingsError, did_you_mean, listed
+from graftwork.errors import SettingsError, WeightsError, did_you_mean, listed
 from graftwork.registry import Registry
+from graftwork.settings import ImageFormat, Use
+from graftwork.weights_header import read_header
 from graftwork_flows.own_data import as_seen_from, path_of, quoted
 
 WEIGHT_FILES = {
@@ -18,18 +21,32 @@ STRANGERS = "hf-hub:"  # after it, in place of timm's own name, a repository of 
 
 
 @dataclass(frozen=True)
+class Told:
+    """The model and the images that a file's contract tells, as params.yaml names them."""
+
+    model: str
+    image: str
+
+
+@dataclass(frozen=True)
 class Weights:
-    """Weights that were trained elsewhere, as params.yaml names them; `origin` is how the hub's are obtained."""
+    """Weights that were trained elsewhere, as params.yaml names them; `origin` is how the hub's are obtained.
+
+    `model` is a name; in its place `told` has what a file of Graftwork's own tells of itself.
+    """
 
     reader: str
     path: str
     model: str
     card: str  # timm's name for what they were trained on: the model's, or with a tag
     origin: str = ""
+    told: Told | None = None
 
     @property
     def entry(self) -> str:
-        """The import's value: with its images as timm knows them; without for a model that isn't timm's."""
+        """The import's value: with its images as the file or timm knows them; without for other models."""
+        if self.told:
+            return f"{{weights: {self.reader}, path: {self.path}, image: {self.told.image}}}"
         timm = _timm()
         card = timm.get_pretrained_cfg(self.card) if timm.is_model(self.model) else None
         image = ""
@@ -46,8 +63,11 @@ def find_weights(source: str, model: str | None, folder: Path, registry: Registr
     file = path_of(source, "--source")
     if file.suffix.lower() in WEIGHT_FILES and file.is_file():
         reader = WEIGHT_FILES[file.suffix.lower()]
+        path = as_seen_from(folder, file)
+        if not model and (told := _told(file, registry)):
+            return Weights(reader, path, model="", card="", told=told)
         named = model or _architecture(file, reader)
-        return Weights(reader, as_seen_from(folder, file), named, _card(file.stem, named))
+        return Weights(reader, path, named, _card(file.stem, named))
     return None
 
 
@@ -82,6 +102,24 @@ def _card(name: str, model: str) -> str:
     """Return the name under which timm knows weights, with their tag, where they are this model's; else the model's."""
     known = name.partition(".")[0] == model and name in _timm().list_pretrained(f"{model}.*")
     return name if known else model
+
+
+def _told(file: Path, registry: Registry) -> Told | None:
+    """Return what a weight file of Graftwork's own tells; None for any other. Raises PluginError for unknown models."""
+    try:
+        contract = read_header(file).contract
+        use, image = Use(**contract["model"]), ImageFormat(size=contract["size"], channels=contract["channels"])
+        registry.create("model", use)
+    except (WeightsError, KeyError, TypeError, ValueError):  # pydantic's complaints are ValueErrors
+        return None
+    return Told(f"{{{use.name}: {_flow(use.settings)}}}", _flow(image.model_dump()))
+
+
+def _flow(value: Any) -> str:
+    """Return settings as YAML on one line, with plain keys as people write them."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{quoted(str(key))}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def model_entry(name: str, registry: Registry) -> str:

@@ -13,6 +13,7 @@ from graftwork.errors import DataError, SettingsError, listed
 from graftwork.names import printable
 from graftwork.prediction import Answer, Refusal, answers
 from graftwork.predictors import Ensemble, Predictor, from_release, open_model
+from graftwork.registry import Registry, load_plugins
 from graftwork.release import choose_release, every_release
 from graftwork.workspace import open_workspace
 from graftwork_flows.console import say
@@ -31,7 +32,7 @@ def print_predictions(
             "Two models are named", expected="--model alone; or --strategy, with --seed or --ensemble",
             fix="leave one of them out",
         )  # fmt: skip
-    predictor = open_model(model, registry_at(root)) if model else _of_workspace(root, strategy, seed, ensemble)
+    predictor = open_model(model, _plugins(root)) if model else _of_workspace(root, strategy, seed, ensemble)
     show = _as_json if as_json else table(predictor.contract.classes, paths)
     refused = _print(answers(predictor, paths), show)
     if refused:
@@ -43,7 +44,7 @@ def print_predictions(
 
 def table(classes: Sequence[str], paths: Sequence[Path]) -> Callable[[Answer], str]:
     """Return what makes a line of an answer, and print the heads. Widths are guessed, as files come one by one."""
-    wide = min(WIDEST, max(len(printable(path)) for path in paths) + 16 * any(path.is_dir() for path in paths))
+    wide = min(WIDEST, max(len(printable(path)) for path in paths) + 16 * any(map(_is_folder, paths)))
     name = min(WIDEST, max(len(printable(one)) for one in classes))
 
     def line(answer: Answer) -> str:
@@ -52,6 +53,23 @@ def table(classes: Sequence[str], paths: Sequence[Path]) -> Callable[[Answer], s
 
     say(f"{'file':<{wide}}  {'class':<{name}}  probability  next best")
     return line
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it will be refused in its turn
+        return False
+
+
+def _plugins(root: Path) -> Registry:
+    """Return the plugins here. A model from elsewhere needs no workspace: a broken one is told of and passed over."""
+    try:
+        return registry_at(root)
+    except SettingsError as error:
+        where = f" ({error.where})" if error.where else ""
+        print(f"without the plugins of this workspace: {error.what}{where}", file=sys.stderr, flush=True)
+        return load_plugins()
 
 
 def _of_workspace(root: Path, strategy: str | None, seed: int | None, ensemble: bool) -> Predictor:

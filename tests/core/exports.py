@@ -10,7 +10,6 @@ from graftwork.evidence import Interval
 from graftwork.lineage import Lineage
 from graftwork.model_card import Gain, Story
 from graftwork.models import head_tensors
-from graftwork.provenance import Provenance
 from graftwork.release import Release, rebuild
 from graftwork.settings import ImageFormat, Use
 from graftwork.weights import InputContract
@@ -55,8 +54,8 @@ STORY = Story(
     calibration_error=(0.05, 0.02),
     seeds=3,
     confidence=0.95,
-    provenance=Provenance("0123456789ab", "Linux <b>", {"graftwork": "0.1.0"}, {
+    hashes={
         "data/raw/target": "d41d8cd98f00", "weights/target/full_copy": "aa", "weights/target/freeze": "bb",
-    }),
+    },
     lineage=Lineage("seed-4.safetensors", "cc", "as recorded", "", MLP, CLASSES, {"strategy": "full_copy"}, None, ()),
 )  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from graftwork import onnx_export
 from graftwork.agreement import difference, plain_machine, probe
 from graftwork.engine import Normalise
 from graftwork.errors import SettingsError, StateError, TrainingError, WeightsError
-from graftwork.export import RECORD, export
+from graftwork.export import RECORD, _check_free, export
 from graftwork.files import sha256_of_file
 from graftwork.onnx_export import Deployed, session_of, write_onnx
 from graftwork.release import Release
@@ -143,6 +145,7 @@ def test_the_record_knows_every_file(exported: Path) -> None:
     record = json.loads((exported / RECORD).read_text())
     assert {path.name for path in exported.iterdir()} - {RECORD, "README.md"} == record["files"].keys()
     assert all(sha256_of_file(exported / name) == found for name, found in record["files"].items())
+    assert record["card"] == sha256_of_file(exported / "README.md")
     assert record["differences"].keys() == {"timm", "onnx"}
 
 
@@ -158,6 +161,35 @@ def test_an_export_is_replaced_only_when_forced(tmp_path: Path, resnet: Release)
     before = {file.name: file.read_bytes() for file in (tmp_path / "x").iterdir()}
     export(resnet, STORY, REGISTRY, "timm", tmp_path / "x", force=True)
     assert {file.name: file.read_bytes() for file in (tmp_path / "x").iterdir()} == before
+
+
+ADDED: dict[str, Callable[[Path], object]] = {
+    "a note": lambda folder: (folder / "NOTES.md").write_text("mine"),
+    "a repository": lambda folder: (folder / ".git").mkdir(),
+    "a link": lambda folder: (folder / "link").symlink_to(folder / "config.json"),
+    "a licence in the card": lambda folder: (folder / "README.md").write_text("license: mit"),
+    "another file in place of one": lambda folder: (folder / "config.json").write_text("{}"),
+    "a damaged record": lambda folder: (folder / RECORD).write_text("{"),
+}
+
+
+@pytest.mark.parametrize("what", ADDED)
+def test_what_a_user_put_beside_an_export_is_never_removed(what: str, tmp_path: Path, exported: Path) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "x"))
+    _check_free(folder, force=True)
+    ADDED[what](folder)
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(StateError, match="there is what it didn't write") as raised:
+        export(release(RESNET), STORY, REGISTRY, "timm", folder, force=True)
+    assert sorted(path.name for path in folder.iterdir()) == before
+    assert "--to" in raised.value.fix
+
+
+def test_of_an_export_of_which_files_were_removed_the_rest_is_replaced(tmp_path: Path, exported: Path) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "x"))
+    for name in ("model.onnx", "README.md"):
+        (folder / name).unlink()
+    _check_free(folder, force=True)
 
 
 def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path, resnet: Release) -> None:

@@ -11,10 +11,12 @@ import pytest
 from graftwork.channel_statistics import from_sums, statistics
 from graftwork.encoded_images import EncodedImages
 from graftwork.errors import DataError
+from graftwork.files import read_json, write_json
 from graftwork.images import Indices, Pixels
 from graftwork.looks import digests, look
 from graftwork.near_duplicates import look_alikes
 from graftwork.pixel_features import pixel_features
+from graftwork.stages.cells import _budgets
 from graftwork.thumbnails import SIDE, thumbnails
 from tests.core.stages.test_augment import prepared
 from tests.core.tiny_workspace import run
@@ -74,13 +76,39 @@ def test_augmenting_decodes_every_image_once_but_for_the_samples(
     selection: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, _ = prepared(tmp_path, [30, 30], storage="encoded", selection=selection, labels=20)
+    decoded = watched(monkeypatch)
+    run(context, ("augment", "target"))
+    assert len(decoded) == 60 and decoded.total() <= 60 + 10
+
+
+@pytest.mark.parametrize("duplicates", [0, 4])
+def test_a_sweep_decodes_nothing_to_give_labels_and_leaves_out_the_same_duplicates(
+    duplicates: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, _ = prepared(tmp_path, [30, 30], storage="encoded", duplicates="drop")
+    with np.load(tmp_path / "target.npz") as stored:
+        images, labels = stored["images"].copy(), stored["labels"]
+    images[:duplicates] = images[10 : 10 + duplicates]
+    np.savez(tmp_path / "target.npz", images=images, labels=labels)
+    run(context, ("fetch", "target"), ("augment", "target"))
+    card = read_json(context.layout.card("target"))
+    assert bool(card["duplicates_dropped"]) == bool(duplicates) == ("dropped" in card)
+    decoded = watched(monkeypatch)
+    found = {budget: data.sha256() for budget, data in _budgets(context)}
+    assert not decoded
+    write_json(context.layout.card("target"), {**card, "dropped": [], "duplicates_dropped": -1})  # as if nobody knew
+    assert {budget: data.sha256() for budget, data in _budgets(context)} == found
+    assert len(decoded) == 60
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
+    """Return how often each image has been decoded, from now on."""
     decoded: Counter[int] = Counter()
     whole = EncodedImages.decode_into
 
-    def watched(images: EncodedImages, numbers: Indices, pixels: Pixels) -> None:
+    def counted(images: EncodedImages, numbers: Indices, pixels: Pixels) -> None:
         decoded.update(numbers.tolist())
         whole(images, numbers, pixels)
 
-    monkeypatch.setattr(EncodedImages, "decode_into", watched)
-    run(context, ("augment", "target"))
-    assert len(decoded) == 60 and decoded.total() <= 60 + 10
+    monkeypatch.setattr(EncodedImages, "decode_into", counted)
+    return decoded

@@ -26,6 +26,7 @@ from graftwork.prediction import Answer, answers
 from graftwork.predictors import open_model
 from graftwork.progress import Quiet
 from graftwork.release import Release
+from graftwork.run_records import RunRecord
 from graftwork.stages import Context
 from tests.core.exports import CLASSES, STORY
 from tests.core.small import REGISTRY
@@ -114,6 +115,16 @@ def test_only_what_the_model_was_made_of_is_listed(card: str) -> None:
     assert "weights/target/freeze" not in card
 
 
+def test_its_code_is_what_the_weights_were_computed_with_or_not_recorded(card: str, resnet: Release) -> None:
+    assert "- code: not recorded\n" in card
+    record = RunRecord("finetune@x", "me", "2026-01-01", 1.0, "m", "0123 <b> + changes", {"torch": "2.9", "x": "1"}, {})
+    assert STORY.lineage is not None
+    told = render_card(
+        resnet, replace(STORY, lineage=replace(STORY.lineage, record=record)), {}, weights=True, name="x"
+    )
+    assert "- code: `0123 <b> + changes`; torch 2.9, x 1\n" in told
+
+
 def test_scratch_has_a_card_without_a_gain(resnet: Release) -> None:
     card = render_card(resnet, replace(STORY, gain=None, stack=()), {}, weights=True, name="scratch")
     assert "Verdict" not in card
@@ -176,10 +187,25 @@ def test_a_model_that_the_report_does_not_know_is_told(change: Any, resnet: Rele
         tell(reported(tmp_path, seeds=5), resnet)
 
 
-def test_its_recipes_give_what_predict_gives(exported: Path, tmp_path: Path) -> None:
+def photo(kind: str) -> tuple[Image.Image, dict[str, Any]]:
+    """Return noise as a picture, and what it is saved with."""
+    channels = {"transparent": 4, "grey with transparency": 2}.get(kind, 3)
+    pixels = np.random.default_rng(0).integers(0, 255, (150, 190, channels), dtype=np.uint8)
+    picture = Image.fromarray(pixels if kind != "square" else pixels[:32, :32])
+    if kind == "palette":
+        return picture.quantize(16), {"transparency": 3}
+    if kind != "turned JPEG":
+        return picture, {}
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned by a quarter
+    return picture, {"exif": exif, "format": "JPEG"}
+
+
+@pytest.mark.parametrize("kind", ["square", "wide", "turned JPEG", "transparent", "grey with transparency", "palette"])
+def test_its_recipes_give_what_predict_gives(kind: str, exported: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(exported, tmp_path / "copy"))
-    rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(folder / "picture.png")
+    picture, options = photo(kind)
+    picture.save(folder / "picture.png", **options)
     (answer,) = answers(open_model(folder, REGISTRY), [folder / "picture.png"])
     assert isinstance(answer, Answer)
     said = run_recipes((folder / "README.md").read_text(), folder)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -95,8 +97,9 @@ def test_onnx_answers_what_the_weights_answer(exported: Path, photos: Path) -> N
 def test_a_flipped_bit_is_found(name: str, exported: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(exported, tmp_path / "copy"))
     _damage(folder / name)
-    with pytest.raises(WeightsError, match="damaged.*sha256"):
+    with pytest.raises(WeightsError, match="damaged.*sha256") as raised:
         open_model(folder / name, REGISTRY)
+    assert raised.value.fix.startswith("graftwork export")  # what DVC doesn't know it can't bring back
 
 
 def _damage(file: Path) -> None:
@@ -209,6 +212,36 @@ def test_folders_are_walked_in_a_fixed_order_and_links_do_not_lead_out(tmp_path:
         "a/2.PNG",
         "b/1.png",
     ]
+
+
+def test_a_folder_that_may_not_be_read_is_refused_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/1.png", "b/2.png", "b/deep/3.png", "c/4.png"):
+        grey(tmp_path / name, 1)
+    closed, scandir = {str(tmp_path / "b"), str(tmp_path / "c")}, os.scandir
+
+    def refusing(path: str) -> Any:  # the tests may run as root, who may read anything
+        if str(path) in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    why = "the folder can't be read: Permission denied"
+    expected = [tmp_path / "a" / "1.png", *(Refusal(tmp_path / name, why) for name in ("b", "c"))]
+    assert list(pictures([tmp_path])) == expected
+    assert list(pictures([tmp_path / "b"])) == [Refusal(tmp_path / "b", why)]
+
+
+def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "circle.png").symlink_to(tmp_path / "circle.png")
+    good = grey(tmp_path / "good.png", 1)
+    circle, other = pictures([tmp_path])
+    assert isinstance(circle, Refusal) and circle.file.name == "circle.png"
+    assert other == good
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    long, good = tmp_path / ("x" * 300), grey(tmp_path / "good.png", 1)
+    assert list(pictures([long, good])) == [Refusal(long, "File name too long"), good]
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -249,6 +249,16 @@ def test_sources_must_be_the_data_sets_beside_the_target_each_once(params: Path,
     assert sources == "[]" or "must name each of source once" in str(error)
 
 
+@pytest.mark.parametrize(("there", "missing"), [("mean", "std"), ("std", "mean")])
+def test_of_mean_and_std_of_an_import_both_are_wanted_or_neither(params: Path, there: str, missing: str) -> None:
+    edit(params, SOURCES, "sources: [other, source]")
+    edit(params, "imports: {}", f"imports: {{other: {{weights: torch, path: a.pth, {there}: [0.5]}}}}")
+    error = refusal(params)
+    assert "key imports.other" in error.where and f"{there} alone, without {missing}" in error.expected
+    edit(params, f"{there}: [0.5]", f"{there}: [0.5], {missing}: [0.2]")
+    assert load_settings(params).imports["other"].std is not None
+
+
 @pytest.mark.parametrize("taken", ["start", "target", "engine"])
 def test_a_source_may_not_have_the_name_of_a_folder_beside_it(params: Path, taken: str) -> None:
     edit(params, SOURCES, f"sources: [{taken}]")

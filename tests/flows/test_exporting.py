@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graftwork.files import read_json
+from graftwork.files import read_json, write_json
 from graftwork.layout import Layout
 from graftwork.storage import load_split
 from graftwork_flows.cli import main
@@ -60,6 +60,15 @@ def test_what_validation_chose_is_exported_with_its_card(computed: Path, command
     }
 
 
+def test_the_card_tells_the_code_of_the_training_not_of_the_export(computed: Path, command: Command) -> None:
+    files = Layout(computed).runs.glob("*.json")
+    record = next(file for file in files if read_json(file)["stage"] == "finetune@full_copy")
+    write_json(record, {**read_json(record), "commit": "of-that-day", "versions": {"torch": "1.2.3"}})
+    assert command("export", "-C", computed, "--strategy", "full_copy")[0] == 0
+    card = (computed / "exported" / "full_copy" / "README.md").read_text()
+    assert "- code: `of-that-day`; torch 1.2.3\n" in card
+
+
 def test_an_export_says_what_it_did_as_json_too(computed: Path, command: Command, tmp_path: Path) -> None:
     options = ("--strategy", "scratch", "--seed", 1, "--to", tmp_path / "x", "--json")
     code, said, _ = command("export", "-C", computed, *options)
@@ -96,12 +105,24 @@ def test_an_exported_folder_predicts_without_a_workspace(
     ]
 
 
+@pytest.mark.parametrize("file", ["params.yaml", "strategies/own.py"])
+def test_a_broken_workspace_does_not_keep_a_model_from_elsewhere_from_answering(
+    file: str, computed: Path, pictures: Path, command: Command, tmp_path: Path
+) -> None:
+    assert command("export", "-C", computed, "--to", tmp_path / "x")[0] == 0
+    (computed / file).write_text("a: [")
+    code, said, errors = command("predict", "-C", computed, "--model", tmp_path / "x", "--json", pictures / "00.png")
+    assert code == 0 and json.loads(said)["class"]
+    assert "without the plugins of this workspace:" in errors and Path(file).name in errors
+    assert command("predict", "-C", computed, pictures / "00.png")[0] == 2
+
+
 def test_good_files_are_answered_before_bad_ones_end_it_with_3(
     computed: Path, pictures: Path, command: Command
 ) -> None:
     (pictures / "05.png").write_text("<html>")
     (pictures / "06.png").rename(pictures / "a\x1b[31m\n\udcff.png")
-    code, said, errors = command("predict", "-C", computed, pictures, "--ensemble")
+    code, said, errors = command("predict", "-C", computed, "x" * 300, pictures, "--ensemble")
     assert code == 3
     heads, *lines = said.splitlines()
     assert heads.split() == ["file", "class", "probability", "next", "best"]

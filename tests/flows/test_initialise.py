@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,14 +17,17 @@ from ruamel.yaml import YAML
 from graftwork.errors import DataError, SettingsError, StateError
 from graftwork.params_file import load_settings, sweep_of
 from graftwork.registry import load_plugins
-from graftwork.settings import Settings
+from graftwork.settings import Settings, Use
 from graftwork.splits import label_budgets, split_images
 from graftwork.survey import Outline
+from graftwork.weights import save_weights
 from graftwork_flows.initialise import _template, initialise, recipes
 from graftwork_flows.own_data import find
 from graftwork_flows.own_params import Wish, own_params
+from graftwork_flows.own_weights import find_weights
 from graftwork_plugins.classic.named_sets import SETS, Pictures
 from tests.conftest import ROOT
+from tests.core.exports import MLP, RESNET, VIT, release
 from tests.core.small import STRATIFIED
 
 REGISTRY = load_plugins()
@@ -146,6 +149,18 @@ def test_of_weights_that_do_not_tell_their_model_it_must_be_said(tmp_path: Path)
     assert not (tmp_path / "w" / "params.yaml").exists()
     initialise(tmp_path / "w", Wish(str(data), str(weights), model="test_vit"))
     assert settings(tmp_path / "w").model.settings == {"name": "test_vit"}
+
+
+@pytest.mark.parametrize("model", [RESNET, VIT, MLP], ids=lambda model: model["name"])
+def test_a_file_of_our_own_tells_its_model_and_its_images(tmp_path: Path, model: dict[str, Any]) -> None:
+    data, weights, known = photos(tmp_path / "pets"), tmp_path / "model.safetensors", release(model, size=48)
+    save_weights(weights, known.tensors, known.passport())
+    initialise(tmp_path / "w", Wish(str(data), str(weights)))
+    found = settings(tmp_path / "w")
+    assert found.model == Use(**model)
+    assert str(found.image_of("pretrained")) == "48 × 48 pixels, colour"
+    named = find_weights(str(weights), "test_vit", tmp_path, REGISTRY)
+    assert named is not None and (named.model, named.told) == ("test_vit", None)
 
 
 def test_a_hubs_model_is_obtained_and_imported(tmp_path: Path) -> None:

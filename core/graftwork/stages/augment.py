@@ -59,6 +59,8 @@ def augment(context: Context, data: str) -> None:
         "image": context.settings.image_of(data).model_dump(), "local_code": _local_code(context, settings),
         "augmentation": [use.model_dump(mode="json") for use in settings.augmentation],
     }  # fmt: skip
+    if len(splits.dropped):  # a sweep leaves out the same ones, and decodes nothing to find them
+        card["dropped"] = splits.dropped.tolist()
     write_json(layout.card(data), card)
     sizes = ", ".join(f"{len(indices):,} {name}" for name, indices in splits.by_name().items())
     context.progress.log(sizes)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from graftwork.files import write_json
-from graftwork.images import LabelledImages
+import numpy as np
+
+from graftwork.files import read_json, write_json
+from graftwork.images import Indices, LabelledImages
 from graftwork.ledger import Trial
 from graftwork.params_file import sweep_of
 from graftwork.selection import Selector
@@ -69,9 +71,16 @@ def _budgets(context: Context) -> Iterator[tuple[int, LabelledImages]]:
     raw, _ = load_raw(layout.raw("target"))
     wanted = sweep_of(settings).labels_per_class
     selector = Selector(context.registry.create("selection", data.selection))
-    chosen = label_budgets(raw, data, settings.seed, wanted, f"data.target ({data.path})", selector)
+    dropped = _dropped(read_json(layout.card("target")))
+    chosen = label_budgets(raw, data, settings.seed, wanted, f"data.target ({data.path})", selector, dropped)
     for budget, indices in chosen.items():
         yield budget, labelled(raw, indices)
+
+
+def _dropped(card: Mapping[str, Any]) -> Indices | None:
+    """Return the numbers of the images that were left out as duplicates; None where an older card counts them alone."""
+    found = card.get("dropped", [])
+    return np.array(found, dtype=np.int64) if len(found) == card["duplicates_dropped"] else None
 
 
 def _trials(context: Context, source: SourceWeights, train: LabelledImages) -> Trials:

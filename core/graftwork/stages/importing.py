@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from graftwork.files import atomic_file, atomic_folder, write_json
-from graftwork.foreign import ForeignWeights, verified
+from graftwork.foreign import FETCH_ANEW, ForeignWeights, verified
 from graftwork.imported import Imported, bring_in
 from graftwork.layout import SPLITS
 from graftwork.registry import Kind
@@ -33,7 +33,7 @@ def import_weights(context: Context, name: str) -> None:
     foreign: ForeignWeights = context.registry.create("weights", wishes.weights).read(path)
     file = foreign.file or path
     sha256 = sha256 or verified(file)
-    check_finite(foreign.tensors, str(file))
+    check_finite(foreign.tensors, str(file), FETCH_ANEW)
     found = bring_in(settings, context.registry, name, foreign, where=f"{path} (params.yaml, key imports.{name})")
     contract = _contract(context, name, found, _provenance(context, name, found, foreign, file.name, sha256))
     for split in SPLITS:

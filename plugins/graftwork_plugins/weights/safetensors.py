@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from graftwork.errors import WeightsError
-from graftwork.foreign import ForeignWeights, plain, verified
+from graftwork.foreign import FETCH_ANEW, ForeignWeights, plain, verified
 from graftwork.weights import load_weights
 from graftwork.weights_header import METADATA_KEY
 from graftwork_plugins.weights.sidecar import located
@@ -48,7 +48,7 @@ class Safetensors:
 
 
 def _own(path: Path) -> ForeignWeights:
-    tensors, contract = load_weights(path)
+    tensors, contract = load_weights(path, FETCH_ANEW)
     return ForeignWeights(
         tensors, contract.classes, contract.mean, contract.std, contract.size, {"contract": contract.provenance}
     )

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from graftwork.errors import DataError, SettingsError, StateError, WeightsError
 from graftwork.files import read_json, sha256_of_file
-from graftwork.imported import imagenet_classes
+from graftwork.foreign import ForeignWeights
+from graftwork.imported import bring_in, imagenet_classes
 from graftwork.layout import SPLITS, Layout
 from graftwork.models import build_model
 from graftwork.progress import Quiet
@@ -171,8 +172,9 @@ def test_nan_is_refused_by_name(tmp_path: Path) -> None:
     tensors = foreign(workspace)
     tensors["head.weight"][0, 0] = torch.nan
     save_file(tensors, tmp_path / "in.safetensors")
-    with pytest.raises(WeightsError, match=r"tensor head\.weight holds NaN"):
+    with pytest.raises(WeightsError, match=r"tensor head\.weight holds NaN") as raised:
         run(workspace, ("import", "there"))
+    assert raised.value.fix.startswith("fetch it anew")  # nobody here can train it with a lower rate
 
 
 def test_timm_knows_how_its_own_models_were_trained(tmp_path: Path) -> None:
@@ -185,6 +187,15 @@ def test_timm_knows_how_its_own_models_were_trained(tmp_path: Path) -> None:
 
 def test_names_of_imagenet_are_a_thousand_different_ones() -> None:
     assert len(set(imagenet_classes())) == 1000
+
+
+@pytest.mark.parametrize("name", ["levit_128s", "repvit_m0_9", "iformer_t", "caformer_s18"])
+def test_classes_are_counted_at_the_last_layer_where_a_head_has_several(name: str, tmp_path: Path) -> None:
+    workspace = context(tmp_path, {"timm": {"name": name}}, image={"size": 64, "channels": 3})
+    tensors = build_model(workspace.settings, REGISTRY, 6, seed=7, images="there").state_dict()
+    found = bring_in(workspace.settings, REGISTRY, "there", ForeignWeights(tensors), "here")
+    assert found.classes == tuple("012345")
+    assert (found.account.missing, found.account.mismatched, found.account.coverage) == ((), (), 1.0)
 
 
 def test_a_net_of_keras_proves_that_it_answers_the_same(tmp_path: Path) -> None:

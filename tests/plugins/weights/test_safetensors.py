@@ -39,6 +39,20 @@ def test_our_own_contract_is_used(tmp_path: Path) -> None:
     assert torch.equal(found.tensors["head.bias"], STATE["head.bias"])
 
 
+@pytest.mark.parametrize("damage", ["cut", "flipped", "NaN", "no contract"])
+def test_nobody_is_told_to_remove_a_file_that_no_run_makes_anew(tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "own.safetensors"
+    save_weights(file, {"weight": torch.full((3,), torch.nan if damage == "NaN" else 1.0)}, CONTRACT)
+    whole = file.read_bytes()
+    if damage == "no contract":
+        save_file({"weight": torch.zeros(3)}, file, metadata={"graftwork": "{}"})
+    elif damage != "NaN":
+        file.write_bytes(whole[:-1] if damage == "cut" else whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(WeightsError) as raised:
+        Safetensors().read(file)
+    assert raised.value.fix.startswith("fetch it anew")
+
+
 def write_config(file: Path) -> None:
     config = {"architecture": "tiny", "num_classes": 2, "label_names": ["cat", "dog"], "pretrained_cfg": {
         "mean": [0.5], "std": [0.25], "input_size": [1, 8, 8], "license": "mit", "crop_pct": 0.9}}  # fmt: skip

@@ -14,6 +14,7 @@ from torch import nn
 
 from graftwork.errors import WeightsError
 from graftwork_plugins.weights.torch import TorchFile
+from tests.core.test_foreign import ODD, odd_tensor
 from tests.core.tiny import tiny_net
 
 STATE = tiny_net().state_dict()
@@ -89,6 +90,22 @@ def test_a_truncated_file_is_refused(file: Path, share: float) -> None:
     with pytest.raises(WeightsError, match="damaged") as raised:
         TorchFile().read(file)
     assert str(file) in raised.value.where
+
+
+def test_a_file_of_the_old_format_is_refused_wherever_it_ends(file: Path) -> None:
+    torch.save({"weight": torch.ones(2), "norm.count": torch.tensor(3)}, file, _use_new_zipfile_serialization=False)
+    whole = file.read_bytes()
+    for length in range(len(whole)):
+        file.write_bytes(whole[:length])
+        with pytest.raises(WeightsError, match="damaged"):
+            TorchFile().read(file)
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_tensors_that_no_model_takes_are_refused_by_name(file: Path, kind: str) -> None:
+    torch.save({"weight": torch.ones(2), "odd": odd_tensor(kind)}, file)
+    with pytest.raises(WeightsError, match="can't be used: odd"):
+        TorchFile().read(file)
 
 
 def test_a_bomb_of_shared_bytes_is_refused(file: Path) -> None:
