@@ -1,7 +1,8 @@
 """Print the tables; with --write also into benchmarks/RESULTS.md, where the other parts stay as they are.
 
-Minutes on 2 idle cores, about: startup 1, loops 2, peers 7 (4 without other libraries), memory 3, growth 4, gpu 5 (with
-a GPU; else it says that there is none), orchestration 5, recommendation 15, selections 2. Nothing else should run.
+Minutes on 2 idle cores, about: startup 1, loops 5, peers 6 (3 without other libraries), memory 8, growth 7, step 3,
+gpu 5 (with a GPU; else it says that there is none), orchestration 4, recommendation 15, selections 2. Nothing else
+should run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How long a training takes as there is more of it: images, parameters, strategies × seeds; growth.svg shows all.
 
-Each is a table with the exponent of the power law that fits: 1 means that twice as much takes twice as long. About 4
+Each is a table with the exponent of the power law that fits: 1 means that twice as much takes twice as long. About 7
 minutes on 2 idle cores.
 """
 
