@@ -48,5 +48,7 @@ def inspect(
 
 def _inspected(source: Path | bytes | str, image: ImageFormat) -> tuple[str, str]:
     """Return why a picture can't be read, or nothing, and what is left out of one that can."""
-    found = source if isinstance(source, str) else decode(source, image)
+    if isinstance(source, str):
+        return source, ""
+    found = decode(source, image)
     return (found, "") if isinstance(found, str) else ("", remark(source))

@@ -10,7 +10,7 @@ from typing import Any
 
 from graftwork.errors import DataError, SettingsError
 
-BUFFER_BYTES = 2**20  # without a buffer, a row group's column is read whole before its first row comes
+BUFFER_BYTES = 2**20  # without it, and with pre_buffer, pyarrow holds what lies before a row until the last one came
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def open_parquet(path: Path) -> Iterator[Any]:
             fix="pip install 'graftwork[parquet]'",
         ) from None  # fmt: skip
     try:
-        with pyarrow.parquet.ParquetFile(path, buffer_size=BUFFER_BYTES) as opened:
+        with pyarrow.parquet.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False) as opened:
             yield opened
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0]

@@ -1,15 +1,19 @@
-"""Pictures that a Parquet file holds, read when they are asked for: some hundred at most are in memory."""
+"""Pictures that a Parquet file holds, read when they are asked for: some hundred at most are in memory.
+
+And as much as pyarrow reads in one go: a page, which for pictures may be a whole row group.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NoReturn
 
 from graftwork.errors import DataError
 from graftwork.parquet_files import open_parquet
@@ -18,10 +22,34 @@ AT_ONCE = 32  # rows that are read together
 KEPT = 8  # times as many stay, as threads ask for rows nearly in order
 
 
+@dataclass(frozen=True)
+class PictureColumn:
+    """A column of pictures in a file, and how many rows each of its row groups has."""
+
+    file: Path
+    name: str
+    group_rows: tuple[int, ...]
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """Return the first row of each row group, counted from 0."""
+        return [0, *accumulate(self.group_rows)][:-1]
+
+    def parts(self, group: int) -> Iterator[Part]:
+        """Yield the cells of a row group and of all after it, some at a time."""
+        first, groups = self.starts[group], list(range(group, len(self.starts)))
+        with open_parquet(self.file) as opened:
+            for batch in opened.iter_batches(AT_ONCE, row_groups=groups, columns=[self.name]):
+                part = Part(self, first, batch.column(0).to_pylist())
+                yield part
+                first = part.end
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows that were read together: the number of the first, counted from 0, and their cells."""
+    """Rows that were read together, from the row `first` on."""
 
+    column: PictureColumn
     first: int
     cells: list[Any]
 
@@ -30,63 +58,58 @@ class Part:
         """The number of the row after the last."""
         return self.first + len(self.cells)
 
+    def holds(self, column: PictureColumn, row: int) -> bool:
+        """Tell whether a row is among them."""
+        return column is self.column and self.first <= row < self.end
 
-class ParquetPictures:
-    """The pictures in a column of one file, by row from 0; several threads may ask for them.
+
+class PictureReader:
+    """Reads pictures of one file after the other, for several threads at a time.
 
     Quick where they ask nearly in order: what lies far back is read again from the beginning of its row group.
     """
 
-    def __init__(self, path: Path, column: str, group_rows: Sequence[int]) -> None:
-        self._path, self._column = path, column
-        self._starts = [0, *accumulate(group_rows)][:-1]  # the first row of each row group
+    def __init__(self) -> None:
         self._lock, self._kept = Lock(), deque[Part](maxlen=KEPT)
+        self._column: PictureColumn | None = None
         self._parts: Iterator[Part] = iter(())
-        self._next = -1  # the row that `_parts` goes on with
+        self._next = 0  # the row of the column that `_parts` goes on with
 
-    def __getitem__(self, row: int) -> bytes:
+    def read(self, column: PictureColumn, row: int) -> bytes:
+        """Return a picture's bytes. Raises DataError for a file that can't be read any more."""
         with self._lock:
-            part = next((part for part in self._kept if part.first <= row < part.end), None) or self._read_to(row)
+            part = next((part for part in self._kept if part.holds(column, row)), None) or self._read_to(column, row)
         found = picture_of(part.cells[row - part.first])
-        if not isinstance(found, bytes):
-            raise self._changed()
-        return found
+        return found if isinstance(found, bytes) else _changed(column)
 
-    def _read_to(self, row: int) -> Part:
+    def _read_to(self, column: PictureColumn, row: int) -> Part:
         """Read on until the row comes; from the beginning of its row group where that is nearer, or it lies back."""
-        group = bisect_right(self._starts, row) - 1
-        if not self._starts[group] <= self._next <= row:
-            self._parts = self._from(group)
+        group = bisect_right(column.starts, row) - 1
+        if column is not self._column or not column.starts[group] <= self._next <= row:
+            self._column, self._parts = column, column.parts(group)
         for part in self._parts:
             self._kept.append(part)
             self._next = part.end
-            if row < part.end:
+            if part.holds(column, row):
                 return part
-        raise self._changed()
-
-    def _from(self, group: int) -> Iterator[Part]:
-        """Yield the cells of a row group and of all after it."""
-        first, groups = self._starts[group], list(range(group, len(self._starts)))
-        with open_parquet(self._path) as opened:
-            for batch in opened.iter_batches(AT_ONCE, row_groups=groups, columns=[self._column]):
-                part = Part(first, batch.column(0).to_pylist())
-                yield part
-                first = part.end
-
-    def _changed(self) -> DataError:
-        return DataError("The Parquet file changed while it was read", where=str(self._path), fix="run again")
+        return _changed(column)
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
     """A picture in a Parquet file."""
 
-    pictures: ParquetPictures
-    row: int
+    reader: PictureReader
+    column: PictureColumn
+    row: int  # counted from 0
 
     def read(self) -> bytes:
         """Return its bytes."""
-        return self.pictures[self.row]
+        return self.reader.read(self.column, self.row)
+
+
+def _changed(column: PictureColumn) -> NoReturn:
+    raise DataError("The Parquet file changed while it was read", where=str(column.file), fix="run again")
 
 
 def picture_of(cell: Any) -> str | bytes | None:

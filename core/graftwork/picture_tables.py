@@ -11,7 +11,7 @@ from typing import Any
 from graftwork.annotations import SPLIT_NAMES, named
 from graftwork.errors import DataError, listed
 from graftwork.parquet_files import as_text, class_names, holds_bytes, open_parquet, require_single
-from graftwork.parquet_pictures import Embedded, ParquetPictures, picture_of
+from graftwork.parquet_pictures import Embedded, PictureColumn, PictureReader, picture_of
 from graftwork.text_tables import DELIMITERS, read_table, require_column
 
 SUFFIXES = (*DELIMITERS, ".parquet")
@@ -53,9 +53,13 @@ class PictureTable:
         with open_parquet(self.path) as opened:
             return class_names(opened, columns.label)
 
-    def rows(self, columns: Columns) -> Iterator[list[Row]]:
-        """Yield the rows, some at a time. Raises DataError for a file that can't be read, or lacks a column."""
-        parts = self._of_parquet(columns) if self.path.suffix.lower() == ".parquet" else self._of_text(columns)
+    def rows(self, columns: Columns, reader: PictureReader) -> Iterator[list[Row]]:
+        """Yield the rows, some at a time; the reader will read the bytes of pictures that the file holds.
+
+        Raises DataError for a file that can't be read, or lacks a column.
+        """
+        parquet = self.path.suffix.lower() == ".parquet"
+        parts = self._of_parquet(columns, reader) if parquet else self._of_text(columns)
         for numbers, pictures, labels, splits in parts:
             if splits is None:
                 splits = [self.split] * len(labels)
@@ -72,7 +76,9 @@ class PictureTable:
         pictures, labels = table.column(columns.picture), table.column(columns.label)
         yield table.numbers, pictures, labels, table.column(split) if split else None
 
-    def _of_parquet(self, columns: Columns) -> Iterator[tuple[Sequence[int], list[Any], list[str], list[str] | None]]:
+    def _of_parquet(
+        self, columns: Columns, reader: PictureReader
+    ) -> Iterator[tuple[Sequence[int], list[Any], list[str], list[str] | None]]:
         with open_parquet(self.path) as opened:
             names = opened.schema_arrow.names
             picture, split = self._picture_column(opened.schema_arrow, columns), _split_column(columns, names)
@@ -82,15 +88,15 @@ class PictureTable:
                 require_single(opened, name, self.path)
             classes, done = class_names(opened, columns.label), 0
             wanted = [name for name in (picture, columns.label, split) if name]
-            groups = range(opened.num_row_groups)
-            inside = ParquetPictures(self.path, picture, [opened.metadata.row_group(g).num_rows for g in groups])
+            sizes = tuple(opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups))
+            column = PictureColumn(self.path, picture, sizes)
             for batch in opened.iter_batches(ROWS_AT_ONCE, columns=wanted):
                 numbers = range(done + 1, done + 1 + len(batch))
                 cells = {name: batch.column(name).to_pylist() for name in wanted}
                 written = [as_text(label) for label in cells[columns.label]]
                 labels = named(written, classes, numbers, self.path)
                 splits = [as_text(text) for text in cells[split]] if split else None
-                pictures = [_picture(cell, Embedded(inside, n)) for n, cell in enumerate(cells[picture], done)]
+                pictures = [_picture(cell, Embedded(reader, column, n)) for n, cell in enumerate(cells[picture], done)]
                 yield numbers, pictures, labels, splits
                 done += len(batch)
 

@@ -17,7 +17,7 @@ from graftwork.encoded_images import EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.inspection import inspect
-from graftwork.parquet_pictures import Embedded
+from graftwork.parquet_pictures import Embedded, PictureReader
 from graftwork.picture_tables import Columns, PictureTable, Row, picture_tables, table_alone
 from graftwork.progress import Progress, Quiet
 from graftwork.settings import ImageFormat
@@ -87,7 +87,8 @@ class Table:
         tables = picture_tables(path, self.file)
         root = self._root(path)
         names, inside = _common_names(tables, columns, path), root.resolve()
-        rows = (row for table in tables for part in table.rows(columns) for row in part)
+        reader = PictureReader()
+        rows = (row for table in tables for part in table.rows(columns, reader) for row in part)
         found = [_entry(row, root, inside) for row in rows]
         if path.is_file() and any(entry.row.picture for entry in found):
             raise table_alone(path)

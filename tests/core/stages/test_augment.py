@@ -89,7 +89,7 @@ def test_duplicates_and_look_alikes_of_a_folder_are_told_by_their_files(tmp_path
     assert (pair["image_name"], pair["train_name"]) == ("validation/bright/again.png", "train/bright/1.png")
     shutil.copyfile(photos / "train" / "dark" / "4.png", photos / "test" / "dark" / "twin.png")
     run(context, ("fetch", "target"))
-    with pytest.raises(DataError, match=r"trained on: train/dark/4\.png and test/dark/twin\.png$"):
+    with pytest.raises(DataError, match=r"trained on: train/dark/4\.png and test/dark/twin\.png\n"):
         run(context, ("augment", "target"))
 
 
