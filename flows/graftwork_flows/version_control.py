@@ -88,7 +88,7 @@ def call(folder: Path, *command: str) -> str:
         reasons = [line for line in said if line.startswith(("ERROR", "error", "fatal"))]
         shown = [part for part in command if part not in (sys.executable, "-m")]
         raise StateError(
-            f"{' '.join(shown[:6])} failed: {(reasons or said or [result.returncode])[-1]}", where=str(folder),
+            f"{' '.join(shown[:6])} failed: {(reasons or said or [str(result.returncode)])[-1]}", where=str(folder),
             fix="run it by hand to see more",
         )  # fmt: skip
     return result.stdout

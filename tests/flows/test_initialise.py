@@ -248,8 +248,8 @@ def test_an_unknown_recipe_is_told_the_choices(tmp_path: Path) -> None:
 def test_a_path_that_yaml_would_misread_stands_in_quotes(name: str, tmp_path: Path) -> None:
     data, weights = photos(tmp_path / name / "pets"), tmp_path / name / "test_resnet.pth"
     weights.write_bytes(b"looked at later")
-    initialise(tmp_path / "w", Wish(str(data), str(weights)))
-    found = settings(tmp_path / "w")
+    (tmp_path / "params.yaml").write_text(params(tmp_path / "w", data, weights), "utf-8")
+    found = settings(tmp_path)
     assert found.data["target"].path == data.as_posix() and found.imports["pretrained"].path == weights.as_posix()
 
 
@@ -389,6 +389,7 @@ def test_what_stands_in_the_way_is_told_before_anything_is_written(name: str, tm
 
 
 def test_a_schema_of_the_users_own_is_kept(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()  # it takes seconds to set up
     (tmp_path / "params.schema.json").write_text("mine")
     with pytest.raises(StateError, match=r"There is params\.schema\.json already"):
         initialise(tmp_path)
@@ -397,6 +398,7 @@ def test_a_schema_of_the_users_own_is_kept(tmp_path: Path) -> None:
 
 
 def test_broken_settings_can_be_written_over(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
     initialise(tmp_path)
     (tmp_path / "params.yaml").write_text("seed: [")
     initialise(tmp_path, Wish(str(photos(tmp_path / "pets"))), overwrite=True)

@@ -28,6 +28,13 @@ def register_plugins(register):
 """
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder in which DVC needn't be set up, which takes seconds."""
+    (tmp_path / ".dvc").mkdir()
+    return tmp_path
+
+
 def local_plugins(folder: Path) -> str:
     """Return what params.yaml names, once it can be loaded."""
     named = load_settings(folder / "params.yaml").local_plugins
@@ -37,44 +44,44 @@ def local_plugins(folder: Path) -> str:
 
 @pytest.mark.parametrize("recipe", [None, "keras_mlp"])
 def test_a_folder_of_strategies_that_was_there_is_left_alone(
-    recipe: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recipe: str | None, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    there = tmp_path / "strategies"
+    there = folder / "strategies"
     there.mkdir()
     (there / "trading.py").write_text(TRADING)
-    initialise(tmp_path, recipe=recipe)
+    initialise(folder, recipe=recipe)
     assert [path.name for path in there.iterdir()] == ["trading.py"], "it was neither executed nor added to"
-    assert local_plugins(tmp_path) == "graftwork_strategies"
+    assert local_plugins(folder) == "graftwork_strategies"
     assert "  graftwork_strategies/centre_logits.py " in capsys.readouterr().out
-    assert '"centre_logits"' in (tmp_path / "params.schema.json").read_text()
+    assert '"centre_logits"' in (folder / "params.schema.json").read_text()
 
 
-def test_a_file_of_that_name_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "strategies").write_text("to be read")
-    initialise(tmp_path)
-    assert (tmp_path / "strategies").read_text() == "to be read"
-    assert local_plugins(tmp_path) == "graftwork_strategies"
+def test_a_file_of_that_name_is_left_alone(folder: Path) -> None:
+    (folder / "strategies").write_text("to be read")
+    initialise(folder)
+    assert (folder / "strategies").read_text() == "to be read"
+    assert local_plugins(folder) == "graftwork_strategies"
 
 
-def test_what_earlier_settings_named_is_kept_and_loaded(tmp_path: Path) -> None:
-    initialise(tmp_path)
-    (tmp_path / "strategies" / "own.py").write_text(OWN)
-    initialise(tmp_path, overwrite=True)
-    assert local_plugins(tmp_path) == "strategies"
-    assert '"own_strategy"' in (tmp_path / "params.schema.json").read_text()
+def test_what_earlier_settings_named_is_kept_and_loaded(folder: Path) -> None:
+    initialise(folder)
+    (folder / "strategies" / "own.py").write_text(OWN)
+    initialise(folder, overwrite=True)
+    assert local_plugins(folder) == "strategies"
+    assert '"own_strategy"' in (folder / "params.schema.json").read_text()
 
 
-def test_where_it_can_not_be_loaded_nothing_is_written(tmp_path: Path) -> None:
-    initialise(tmp_path)
-    (tmp_path / "strategies" / "own.py").write_text("1 / 0")
+def test_where_it_can_not_be_loaded_nothing_is_written(folder: Path) -> None:
+    initialise(folder)
+    (folder / "strategies" / "own.py").write_text("1 / 0")
     with pytest.raises(PluginError, match="ZeroDivisionError"):
-        initialise(tmp_path, overwrite=True)
-    assert not list(tmp_path.glob("*.old"))
+        initialise(folder, overwrite=True)
+    assert not list(folder.glob("*.old"))
 
 
-def test_what_init_itself_left_is_used_again(tmp_path: Path) -> None:
-    initialise(tmp_path)
+def test_what_init_itself_left_is_used_again(folder: Path) -> None:
+    initialise(folder)
     for name in ("params.yaml", "dvc.yaml", "prefect.yaml"):
-        (tmp_path / name).unlink()
-    initialise(tmp_path)
-    assert local_plugins(tmp_path) == "strategies"
+        (folder / name).unlink()
+    initialise(folder)
+    assert local_plugins(folder) == "strategies"
