@@ -108,7 +108,8 @@ def _told(file: Path, registry: Registry) -> Told | None:
     """Return what a weight file of Graftwork's own tells; None for any other. Raises PluginError for unknown models."""
     try:
         contract = read_header(file).contract
-        use, image = Use(**contract["model"]), ImageFormat(size=contract["size"], channels=contract["channels"])
+        use = Use.model_validate({contract["model"]["name"]: contract["model"]["settings"]})
+        image = ImageFormat(size=contract["size"], channels=contract["channels"])
         registry.create("model", use)
     except (WeightsError, KeyError, TypeError, ValueError):  # pydantic's complaints are ValueErrors
         return None

@@ -41,6 +41,10 @@ def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "missing_packages", lambda: ["onnxscript"])
 
 
+def test_the_model_of_these_tests_tells_images_apart(resnet: Release) -> None:
+    assert logits(built(resnet), resnet, probe(resnet.contract, 5)).std(dim=0).min() > 0.01  # else all would agree
+
+
 def test_timm_loads_the_folder_with_the_same_logits(exported: Path, resnet: Release) -> None:
     images = probe(resnet.contract, 3)
     loaded = timm.create_model(f"local-dir:{exported}", pretrained=True)

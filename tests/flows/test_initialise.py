@@ -151,13 +151,13 @@ def test_of_weights_that_do_not_tell_their_model_it_must_be_said(tmp_path: Path)
     assert settings(tmp_path / "w").model.settings == {"name": "test_vit"}
 
 
-@pytest.mark.parametrize("model", [RESNET, VIT, MLP], ids=lambda model: model["name"])
+@pytest.mark.parametrize("model", [RESNET, VIT, MLP])
 def test_a_file_of_our_own_tells_its_model_and_its_images(tmp_path: Path, model: dict[str, Any]) -> None:
     data, weights, known = photos(tmp_path / "pets"), tmp_path / "model.safetensors", release(model, size=48)
     save_weights(weights, known.tensors, known.passport())
     initialise(tmp_path / "w", Wish(str(data), str(weights)))
     found = settings(tmp_path / "w")
-    assert found.model == Use(**model)
+    assert found.model == Use.model_validate({model["name"]: model["settings"]})
     assert str(found.image_of("pretrained")) == "48 × 48 pixels, colour"
     named = find_weights(str(weights), "test_vit", tmp_path, REGISTRY)
     assert named is not None and (named.model, named.told) == ("test_vit", None)

@@ -7,6 +7,7 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import is_zipfile
 
 import torch
 
@@ -18,6 +19,7 @@ CONVERT = "convert it where you trust it: safetensors.torch.save_file(model.stat
 
 SUFFIXES = (".pth", ".pt", ".bin")
 MOST_LOOKED_AT = 10_000_000  # bytes
+NAMING = ("GLOBAL", "INST", "STACK_GLOBAL")  # operations of a pickle that name what it asks for
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,14 @@ def _refusal(path: Path, message: str) -> WeightsError:
     """Say what torch refused; its own message is a page, and advises to switch the protection off."""
     named = re.search(r"GLOBAL ([\w.]+)", message)
     asked = named.group(1) if named else _first_call(path)
-    if asked or "Unsupported global" in message:
+    if (asked or "Unsupported global" in message) and not _is_cut(path):
         return WeightsError(
             f"The file asks to run {asked or 'code'} when it is read, and was refused", where=str(path),
             expected="tensors alone", fix=CONVERT,
         )  # fmt: skip
-    if "TorchScript" in message:
+    if asked:
+        what, reason = "is damaged", ": it ends too early"
+    elif "TorchScript" in message:
         what, reason = "is a TorchScript program, not a state dict", ""
     else:
         lines = [line for line in message.strip().splitlines() if "weights_only" not in line.lower()]
@@ -81,3 +85,16 @@ def _first_call(path: Path) -> str:
     except (ValueError, IndexError):  # no pickle, or one that is cut off
         pass
     return ""
+
+
+def _is_cut(path: Path) -> bool:
+    """Tell whether a file of the old format, some pickles in a row, ends within the first that names something."""
+    if is_zipfile(path):
+        return False
+    with path.open("rb") as file:
+        try:
+            while not [opcode for opcode, _, _ in pickletools.genops(file) if opcode.name in NAMING]:
+                pass
+        except (ValueError, IndexError):
+            return True
+    return False
