@@ -20,7 +20,7 @@ from graftwork.disk import FULL
 from graftwork.errors import DataError
 from graftwork.files import atomic_folder
 from graftwork.partial_files import writing
-from graftwork.progress import Progress, Quiet
+from graftwork.progress import QUIET, Progress
 from graftwork.tar_members import BLOCK_BYTES, Readable, tar_members
 from graftwork.unpacking import CHUNK_BYTES, Limits, Unpacking
 from graftwork.zip_members import zip_members
@@ -37,7 +37,7 @@ def extract(
     archive: Path,
     folder: Path,
     limits: Limits = Limits(),  # noqa: B008  # frozen
-    progress: Progress = Quiet(),  # noqa: B008  # it has no state
+    progress: Progress = QUIET,
 ) -> list[Path]:
     """Unpack an archive, told by its first bytes, into `folder`, which is replaced whole; return its files.
 

@@ -15,7 +15,7 @@ from graftwork.decoding import THREADS, decode, quietly
 from graftwork.errors import DataError, StateError
 from graftwork.files import read_json, write_json
 from graftwork.images import Indices, Pixels
-from graftwork.progress import Progress, Quiet, Tally
+from graftwork.progress import QUIET, Progress, Tally
 from graftwork.settings import ImageFormat
 
 GROUP = 8  # images that a thread decodes in one go: of small ones, handing over costs as much as decoding
@@ -86,11 +86,7 @@ def groups(numbers: Indices, pixels: Pixels) -> Sequence[tuple[Indices, Pixels]]
     return [(numbers[start : start + GROUP], pixels[start : start + GROUP]) for start in starts]
 
 
-def pack(
-    folder: Path,
-    images: EncodedImages,
-    progress: Progress = Quiet(),  # noqa: B008  # it has no state
-) -> None:
+def pack(folder: Path, images: EncodedImages, progress: Progress = QUIET) -> None:
     """Write the bytes as they are, one image after the other, with where each begins and the format.
 
     Writes images.bin, offsets.npy (N + 1) and format.json into an existing folder; holds one image at a time.

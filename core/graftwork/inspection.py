@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graftwork.decoding import THREADS, decode, quietly, remark
-from graftwork.progress import Progress, Quiet, Tally
+from graftwork.progress import QUIET, Progress, Tally
 from graftwork.settings import ImageFormat
 
 AT_ONCE = 256  # pictures that the threads are given: all at once would take 2 kB for each
@@ -24,10 +24,7 @@ class Inspection:
 
 
 def inspect(
-    source: Callable[[int], Path | bytes | str],
-    count: int,
-    image: ImageFormat,
-    progress: Progress = Quiet(),  # noqa: B008  # it has no state
+    source: Callable[[int], Path | bytes | str], count: int, image: ImageFormat, progress: Progress = QUIET
 ) -> Inspection:
     """Decode each of `count` pictures once, as `source` gives them by number; a text says why one isn't there.
 

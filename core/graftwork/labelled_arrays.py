@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from graftwork.images import Batches, Images, Indices, conform
-from graftwork.progress import Progress, Quiet, Tally
+from graftwork.progress import QUIET, Progress, Tally
 from graftwork.settings import ImageFormat
 
 CHUNK_BYTES = 2**22  # what is worked on at a time where not all shall be in memory
@@ -82,11 +82,7 @@ class LabelledArrays:
 
 
 def write_array(
-    path: Path,
-    images: Images,
-    indices: Indices,
-    image: ImageFormat | None = None,
-    progress: Progress = Quiet(),  # noqa: B008  # it has no state
+    path: Path, images: Images, indices: Indices, image: ImageFormat | None = None, progress: Progress = QUIET
 ) -> None:
     """Write some images, brought to a format, as .npy: a chunk at a time, the very bytes that np.save would write.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from graftwork.channel_statistics import Sums, channel_sums, from_sums
 from graftwork.images import Images, Indices
 from graftwork.labelled_arrays import chunks
-from graftwork.progress import Progress, Quiet, Tally
+from graftwork.progress import QUIET, Progress, Tally
 from graftwork.thumbnails import SIDE, thumbnails
 from graftwork.vectors import vector_statistics
 
@@ -33,10 +33,7 @@ class Look:
         return from_sums(self.sums[chosen].sum(axis=0), len(chosen) * self.pixels)
 
 
-def look(
-    images: Images,
-    progress: Progress = Quiet(),  # noqa: B008  # it has no state
-) -> Look:
+def look(images: Images, progress: Progress = QUIET) -> Look:
     """Go once through images (N, C, H, W), some at a time. Raises Interrupted when asked to stop."""
     if images.dtype != np.uint8:
         return Look(digests(images), images, None, 1)

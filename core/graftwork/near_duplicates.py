@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graftwork.images import Images, Indices
-from graftwork.progress import Progress, Quiet, Tally
+from graftwork.progress import QUIET, Progress, Tally
 from graftwork.thumbnails import SIDE, thumbnails
 
 MOST_BITS = 4  # of 64 that may differ
@@ -43,12 +43,7 @@ class LookAlike:
     train_name: str = ""
 
 
-def look_alikes(
-    images: Images,
-    held: Indices,
-    train: Indices,
-    progress: Progress = Quiet(),  # noqa: B008  # it has no state
-) -> list[LookAlike]:
+def look_alikes(images: Images, held: Indices, train: Indices, progress: Progress = QUIET) -> list[LookAlike]:
     """Return those of `held` that look like one of `train`, the most alike first; none where images are one pixel.
 
     Changes of size, brightness and compression are seen through; shifts, crops and mirror images aren't. Raises

@@ -36,6 +36,9 @@ class Quiet:
         """Go on."""
 
 
+QUIET = Quiet()  # for work that nobody watches
+
+
 @dataclass(frozen=True)
 class Part:
     """One of several equal parts of a stage's progress, which may go on at the same time; `done` is all of theirs."""

@@ -16,7 +16,7 @@ from graftwork.errors import SettingsError, StateError
 from graftwork.images import Images, Indices, LabelledImages, Labels, RawImages, conform
 from graftwork.labelled_arrays import LabelledArrays, write_array
 from graftwork.labelled_encoded import LabelledEncoded
-from graftwork.progress import Progress, Quiet
+from graftwork.progress import QUIET, Progress
 from graftwork.settings import ImageFormat, Storage
 
 MOST_BYTES = 2**30  # as arrays; not a share of this machine's memory, so that every machine chooses alike
@@ -38,11 +38,7 @@ def decoded_bytes(images: Images, image: ImageFormat) -> int:
 
 
 def save_images(
-    folder: Path,
-    images: Images,
-    image: ImageFormat,
-    storage: Literal["arrays", "encoded"],
-    progress: Progress = Quiet(),  # noqa: B008  # it has no state
+    folder: Path, images: Images, image: ImageFormat, storage: Literal["arrays", "encoded"], progress: Progress = QUIET
 ) -> None:
     """Write images, brought to a format, into an existing folder, few at a time.
 
@@ -67,11 +63,7 @@ def load_images(folder: Path) -> Images:
 
 
 def save_split(
-    folder: Path,
-    images: Images,
-    labels: Labels,
-    indices: Indices | None = None,
-    progress: Progress = Quiet(),  # noqa: B008  # it has no state
+    folder: Path, images: Images, labels: Labels, indices: Indices | None = None, progress: Progress = QUIET
 ) -> None:
     """Write one split, all images or those of some indices, into an existing folder, as they are stored already.
 

@@ -14,7 +14,8 @@ from graftwork.encoded_images import EncodedImages
 from graftwork.errors import DataError, listed
 from graftwork.images import RawImages
 from graftwork.inspection import inspect
-from graftwork.progress import Progress, Quiet
+from graftwork.names import printable
+from graftwork.progress import QUIET, Progress
 from graftwork.settings import ImageFormat
 from graftwork.survey import Survey, survey_of_pictures
 from graftwork_plugins.class_folders import LAYOUT, class_names, ignored, outside, scan
@@ -26,12 +27,7 @@ class ImageFolder:
 
     unreadable: Literal["fail", "skip"] = "fail"
 
-    def load(
-        self,
-        path: Path,
-        image: ImageFormat,
-        progress: Progress = Quiet(),  # noqa: B008  # it has no state
-    ) -> RawImages:
+    def load(self, path: Path, image: ImageFormat, progress: Progress = QUIET) -> RawImages:
         """Return the images, still encoded; each was decoded once, to see that it can be.
 
         Raises DataError for what a folder of images can't be.
@@ -42,7 +38,7 @@ class ImageFolder:
         inspected = inspect(lambda number: found[number].file, len(found), image, progress)
         faults = inspected.faults
         failures = [
-            f"{_printable(e.file.relative_to(path))}: {fault}" for e, fault in zip(found, faults, strict=True) if fault
+            f"{printable(e.file.relative_to(path))}: {fault}" for e, fault in zip(found, faults, strict=True) if fault
         ]
         if failures and self.unreadable == "fail":
             raise DataError(
@@ -85,9 +81,4 @@ class _Names:
     root: Path
 
     def __iter__(self) -> Iterator[str]:
-        return (_printable(file.relative_to(self.root)) for file in self.files)
-
-
-def _printable(path: Path) -> str:
-    """Return a path with bytes that aren't UTF-8 written out, so that it can be stored as text."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
+        return (printable(file.relative_to(self.root)) for file in self.files)

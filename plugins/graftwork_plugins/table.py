@@ -19,7 +19,7 @@ from graftwork.images import RawImages
 from graftwork.inspection import inspect
 from graftwork.parquet_pictures import Embedded, PictureReader
 from graftwork.picture_tables import Columns, PictureTable, Row, picture_tables, table_alone
-from graftwork.progress import Progress, Quiet
+from graftwork.progress import QUIET, Progress
 from graftwork.settings import ImageFormat
 from graftwork.survey import Survey, survey_of_pictures
 
@@ -43,12 +43,7 @@ class Table:
     root: str = "."
     unreadable: Literal["fail", "skip"] = "fail"
 
-    def load(
-        self,
-        path: Path,
-        image: ImageFormat,
-        progress: Progress = Quiet(),  # noqa: B008  # it has no state
-    ) -> RawImages:
+    def load(self, path: Path, image: ImageFormat, progress: Progress = QUIET) -> RawImages:
         """Return the pictures, still encoded; each was decoded once, to see that it can be.
 
         Raises DataError for what a table of pictures can't be.
