@@ -31,7 +31,7 @@ def site(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 def the_server(site: Path) -> Server:
     """Return the workspace's server, which on a busy machine may not answer at once."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while (found := running_server(site)) is None:
         assert time.monotonic() < deadline
         time.sleep(0.5)
