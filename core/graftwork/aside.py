@@ -25,8 +25,8 @@ class Aside:
             weakref.finalize(self, self._file.close)
             torch.save({name: dict(held) for name, held in groups.items()}, self._file)
 
-    def read(self, device: torch.device) -> dict[str, dict[str, Tensor]]:
-        """Return copies of them, on a device."""
+    def read(self) -> dict[str, dict[str, Tensor]]:
+        """Return copies of them, on the CPU."""
         self._file.seek(0)
-        found: dict[str, dict[str, Tensor]] = torch.load(self._file, map_location=device, weights_only=True)
+        found: dict[str, dict[str, Tensor]] = torch.load(self._file, map_location="cpu", weights_only=True)
         return found

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from graftwork.annotations import named, require_listed, texts_of
 from graftwork.errors import DataError, listed
 from graftwork.parquet_files import as_text, class_names, open_parquet, require_single
-from graftwork.text_tables import refuse_widths, require_column, table_rows
+from graftwork.text_tables import refuse_widths, require_column, require_rows, table_rows
 
 ARRAYS = "vectors and labels, or x_train, y_train, x_test, y_test; optionally split, classes"
 Values = NDArray[np.float64]
@@ -72,8 +72,7 @@ def _read_cells(
         values.extend(found)
         kept.append((number, row[columns.index(label)], row[columns.index(split)] if split else ""))
     refuse_widths(path, wide, widths, len(columns))
-    if not kept:
-        raise DataError("The table has a header and no rows", where=str(path), fix="is it the right file?")
+    require_rows(path, kept)
     _refuse(wrong, path)
     numbers, labels, splits = (list(column) for column in zip(*kept, strict=True))
     table = np.frombuffer(values, dtype=np.float64) if values else np.empty(0)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
 import zipfile
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from graftwork.decoding import EXTENSIONS
 from graftwork.errors import DataError
+from graftwork.npz_headers import header_of
 from graftwork.parquet_files import holds_bytes, open_parquet
 from graftwork.text_tables import DELIMITERS
 from graftwork.zip_members import METHODS
@@ -28,7 +26,6 @@ PACKED = (".gz", ".tgz")
 OF_PICTURES = {"path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "picture"}
 USUAL_COLUMNS = {"path", "label"}  # the columns that `table` reads where no setting names others
 FIRST_ROWS = 3
-HEADER_BYTES = 1 << 16  # of an array; numpy would read as many as it claims
 
 
 def recognise(path: Path) -> str:
@@ -84,12 +81,8 @@ def _holds_vectors(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             if "x_train.npy" not in archive.namelist():
                 return "vectors.npy" in archive.namelist()
-            if archive.getinfo("x_train.npy").compress_type not in METHODS:
-                return False
-            with archive.open("x_train.npy") as packed, io.BytesIO(packed.read(HEADER_BYTES)) as member:
-                version = np.lib.format.read_magic(member)
-                read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-                return len(read[version](member)[0]) == 2
+            member = archive.getinfo("x_train.npy")
+            return member.compress_type in METHODS and len(header_of(archive, member)[0]) == 2
     except (OSError, ValueError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile):
         return False  # the plugin says what is wrong
 

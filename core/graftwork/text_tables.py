@@ -42,24 +42,19 @@ def require_column(name: str, columns: Sequence[str], path: Path) -> None:
 
 
 def read_table(path: Path) -> TextTable:
-    """Read a file whose first row names its columns."""
-    numbers, rows = read_rows(path)
-    return with_header(path, numbers, rows)
+    """Read a file whose first row names its columns. Raises DataError for rows that are shorter or longer."""
+    (_, first), *kept = table_rows(path)
+    columns = tuple(name.strip() for name in first)
+    wrong = [f"{number} ({len(row)})" for number, row in kept if len(row) != len(columns)]
+    refuse_widths(path, wrong, Counter(len(row) for _, row in kept), len(columns))
+    require_rows(path, kept)
+    return TextTable(path, columns, [row for _, row in kept], [number for number, _ in kept])
 
 
-def with_header(path: Path, numbers: list[int], rows: list[list[str]]) -> TextTable:
-    """Take the first row as the names of the columns. Raises DataError for rows that are shorter or longer."""
-    columns = tuple(name.strip() for name in rows[0])
-    require_width(path, numbers[1:], rows[1:], len(columns))
-    if not rows[1:]:
+def require_rows(path: Path, rows: Sequence[object]) -> None:
+    """Raise DataError for a table that is a header alone."""
+    if not rows:
         raise DataError("The table has a header and no rows", where=str(path), fix="is it the right file?")
-    return TextTable(path, columns, rows[1:], numbers[1:])
-
-
-def require_width(path: Path, numbers: list[int], rows: list[list[str]], width: int) -> None:
-    """Raise DataError unless each row has so many cells."""
-    wrong = [f"{number} ({len(row)})" for number, row in zip(numbers, rows, strict=True) if len(row) != width]
-    refuse_widths(path, wrong, Counter(map(len, rows)), width)
 
 
 def refuse_widths(path: Path, wrong: Sequence[str], widths: Counter[int], width: int) -> None:
@@ -67,12 +62,6 @@ def refuse_widths(path: Path, wrong: Sequence[str], widths: Counter[int], width:
     usual = widths.most_common(1)[0][0] if widths else width
     fix = f"quote cells that hold {NAMES[DELIMITERS[path.suffix.lower()]]}, and fill in what is missing"
     refuse_rows(wrong, f"other than {width} cells{f' (most have {usual})' * (usual != width)}", str(path), fix)
-
-
-def read_rows(path: Path) -> tuple[list[int], list[list[str]]]:
-    """Return all rows of `table_rows`, their numbers first."""
-    kept = list(table_rows(path))
-    return [number for number, _ in kept], [row for _, row in kept]
 
 
 def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -54,7 +54,7 @@ class TrainingState:
         if self.goes_back:
             self.good, self.good_loss = self._good(), math.inf
         if planned.phase.from_start:
-            start = self.start.read(self.job.machine.device)
+            start = self.start.read()
             self.model.load_state_dict(start["model"])
             self.extra.load_state_dict(start["extra"])
         elif planned.begins_course and self.best:
@@ -147,7 +147,7 @@ class TrainingState:
     def beginning(self) -> Checkpoint:
         """Return the state before the first epoch."""
         figures = {"next_epoch": 0, "best_epoch": 0, "best_accuracy": -1.0, "seconds": 0.0, "history": []}
-        tensors = {**self.start.read(self.job.machine.device), "best": {}, "optimizer": {}}
+        tensors = {**self.start.read(), "best": {}, "optimizer": {}}
         return Checkpoint(tensors, {**figures, "finished": [], "groups": []})
 
     def _good(self) -> Checkpoint:

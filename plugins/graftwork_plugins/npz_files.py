@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import struct
 import zipfile
@@ -14,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graftwork.errors import DataError
+from graftwork.npz_headers import header_of
 from graftwork.zip_members import refuse_special
 from graftwork_plugins.classic.idx_files import MOST_BYTES, MOST_RATIO, SMALL_BYTES
 
 EXPECTED = "images and labels, or x_train, y_train, x_test, y_test; optionally classes"
-HEADER_BYTES = 1 << 16  # numpy's own are of some hundred; it would read any length before it looks
-HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 LARGE_RATIO = 10  # of archives above MOST_BYTES
 DAMAGED = (  # what numpy and zipfile raise for bytes that make no sense; found by altering archives at random
     OSError, ValueError, TypeError, AttributeError, EOFError, NotImplementedError, RuntimeError, struct.error,
@@ -52,7 +50,7 @@ def _arrays(archive: zipfile.ZipFile, path: Path) -> dict[str, NDArray[Any]]:
         if name == member.filename:
             continue
         refuse_special(member, str(path))
-        shape, dtype = _header(archive, member)
+        shape, dtype = header_of(archive, member)
         wanted += math.prod(max(1, abs(side)) for side in shape) * max(1, dtype.itemsize)
         if wanted > _most_bytes(stored):
             raise DataError(
@@ -63,16 +61,6 @@ def _arrays(archive: zipfile.ZipFile, path: Path) -> dict[str, NDArray[Any]]:
         with archive.open(member) as stream:
             found[name] = np.lib.format.read_array(stream, allow_pickle=False)
     return found
-
-
-def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    with archive.open(member) as stream:
-        head = io.BytesIO(stream.read(HEADER_BYTES))
-    version = np.lib.format.read_magic(head)
-    if version not in HEADERS:
-        raise ValueError(f"{member.filename} is of the format {version}")
-    shape, _, dtype = HEADERS[version](head)
-    return shape, dtype
 
 
 def _most_bytes(stored: int) -> int:

@@ -12,8 +12,6 @@ from graftwork.errors import DiskFullError
 from tests.core import tiny
 from tests.core.test_disk import most_bytes
 
-CPU = torch.device("cpu")
-
 
 def test_tensors_come_back_as_they_were_however_they_have_moved_and_no_file_is_seen(tmp_path: Path) -> None:
     net = tiny.tiny_net(seed=1)
@@ -22,7 +20,7 @@ def test_tensors_come_back_as_they_were_however_they_have_moved_and_no_file_is_s
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.fill_(torch.nan)
-    once, again = aside.read(CPU), aside.read(CPU)
+    once, again = aside.read(), aside.read()
     once["model"]["head.weight"].zero_()
     assert not tiny.different(before, again["model"]) and again["extra"] == {}
     assert not list((tmp_path / "not yet there").iterdir())
